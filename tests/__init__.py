@@ -1,0 +1,1 @@
+"""The tests of trialog; `tests.services` starts the real services that they need."""
