@@ -1,0 +1,323 @@
+"""The law: which events are accepted and which are refused. Pure; must not do I/O or ask a clock.
+
+    verdict = decide(state, event)            # what is accepted of it, what is refused and why
+    state = evolve(state, event, verdict)     # what the run is now
+
+A verdict depends only on earlier events of the same partition, so that a replay judges alike. A
+refusal is a value, never an exception. `accepted` is the event's body reduced to what was accepted
+(parameters without the refused ones, the first points up to the limit), or None if nothing was.
+
+    event               accepted when                                       refused as
+    ------------------- --------------------------------------------------- -------------------
+    parameters_logged   name and value legal                                invalid
+                        the name is new, or has the same value              param_immutable
+                        fewer names than parameters_max                     param_limit
+    metrics_logged      names, steps and times legal                        invalid
+                        points so far < points_max (the first ones are)     point_limit
+    artifact_logged     name, media type, digest and size legal             invalid
+                        fewer names than artifacts_max                      artifact_limit
+    tags_set            tags legal                                          invalid
+    run_started, run_resumed, run_joined, run_ended                         never
+
+The catalog's part of the law is in `catalog_rules.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from trialog_schemas import names
+from trialog_schemas.errors import ValidationError, shown
+from trialog_schemas.events import (
+    ArtifactLogged,
+    Body,
+    MetricsLogged,
+    ParametersLogged,
+    Rejection,
+    RunEnded,
+    RunJoined,
+    RunResumed,
+    RunStarted,
+    TagsSet,
+)
+from trialog_schemas.limits import DEFAULT_LIMITS, FAILURE_MESSAGE_CHARS_MAX, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trialog_schemas.events import Block, Event
+    from trialog_schemas.names import ParameterValue
+
+RULES_VERSION = 1
+"""Raised when a rule changes; a run is judged by the version in its `run_started`."""
+
+Status: TypeAlias = Literal["InProgress", "Completed", "Failed"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TIME_MIN_US, _TIME_MAX_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactState:
+    """The newest version of an artifact's name: what its content is and how many came before."""
+
+    content: str
+    version: int
+
+
+def _nothing() -> MappingProxyType[str, ParameterValue]:
+    return MappingProxyType({})
+
+
+def _no_artifacts() -> MappingProxyType[str, ArtifactState]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What the rules need to know of a run.
+
+    Args:
+        limits: the policy from its `run_started`, or the defaults before it.
+        rules_version: the version of the rules it is judged by.
+        status: None before it was entered.
+        is_failed_for_good: a joined handle failed; no later ending completes the run.
+        started_at_us, ended_at_us: the writer's times in microseconds, or None.
+        failure_message: at most 1024 characters, or None.
+        parameters: name to the first value.
+        points: accepted points over all metrics.
+        artifacts: name to its newest version.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    rules_version: int = RULES_VERSION
+    status: Status | None = None
+    is_failed_for_good: bool = False
+    started_at_us: int | None = None
+    ended_at_us: int | None = None
+    failure_message: str | None = None
+    parameters: Mapping[str, ParameterValue] = field(default_factory=_nothing)
+    points: int = 0
+    artifacts: Mapping[str, ArtifactState] = field(default_factory=_no_artifacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the rules said of an event: the accepted part of its body, and the refusals."""
+
+    accepted: Body | None
+    rejections: tuple[Rejection, ...] = ()
+
+
+def decide(state: RunState, event: Event) -> Verdict:
+    """Judge an event of a run's stream."""
+    body = event.body
+    if isinstance(body, MetricsLogged):
+        return _decide_metrics(state, body)
+    if isinstance(body, ParametersLogged):
+        return _decide_parameters(state, body)
+    if isinstance(body, ArtifactLogged):
+        return _decide_artifact(state, body)
+    if isinstance(body, TagsSet):
+        return _decide_tags(body)
+    if isinstance(body, RunEnded) and body.failure_message is not None:
+        return Verdict(
+            replace(body, failure_message=body.failure_message[:FAILURE_MESSAGE_CHARS_MAX])
+        )
+    return Verdict(body)
+
+
+def evolve(state: RunState, event: Event, verdict: Verdict) -> RunState:
+    """Return the run's state after an event with its verdict."""
+    body = verdict.accepted
+    if isinstance(body, MetricsLogged):
+        return replace(state, points=state.points + body.points)
+    if isinstance(body, ParametersLogged):
+        return replace(state, parameters={**state.parameters, **body.parameters})
+    if isinstance(body, ArtifactLogged):
+        old = state.artifacts.get(body.name)
+        newest = ArtifactState(body.content, 1 if old is None else old.version + 1)
+        return replace(state, artifacts={**state.artifacts, body.name: newest})
+    if isinstance(body, RunStarted | RunResumed | RunJoined):
+        return _enter(state, event, body)
+    if isinstance(body, RunEnded):
+        return _end(state, event, body)
+    return state
+
+
+def _enter(state: RunState, event: Event, body: RunStarted | RunResumed | RunJoined) -> RunState:
+    started_at_us = event.at_us if state.started_at_us is None else state.started_at_us
+    if isinstance(body, RunJoined) and state.status is not None:
+        return state
+    entered = replace(state, status="InProgress", started_at_us=started_at_us, ended_at_us=None)
+    if isinstance(body, RunStarted) and state.status is None:
+        return replace(entered, limits=body.limits, rules_version=body.rules_version)
+    return entered
+
+
+def _end(state: RunState, event: Event, body: RunEnded) -> RunState:
+    if not body.is_owner:
+        if body.status != "Failed":
+            return state
+        is_over = state.status in ("Completed", "Failed")
+        return replace(
+            state,
+            is_failed_for_good=True,
+            failure_message=state.failure_message or body.failure_message,
+            status="Failed" if is_over else state.status,
+        )
+    failed = state.is_failed_for_good or body.status == "Failed"
+    message = state.failure_message if state.is_failed_for_good else None
+    return replace(
+        state,
+        status="Failed" if failed else "Completed",
+        ended_at_us=max(event.at_us, state.started_at_us or event.at_us),
+        failure_message=message or body.failure_message,
+    )
+
+
+def _decide_parameters(state: RunState, body: ParametersLogged) -> Verdict:
+    accepted: dict[str, ParameterValue] = {}
+    rejections: list[Rejection] = []
+    for name, value in body.parameters.items():
+        refusal = _refuse_parameter(state, name, value, len(accepted))
+        if refusal is not None:
+            rejections.append(refusal)
+        elif name not in state.parameters:
+            accepted[name] = value
+    return Verdict(ParametersLogged(accepted) if accepted else None, tuple(rejections))
+
+
+def _refuse_parameter(
+    state: RunState, name: str, value: ParameterValue, fresh: int
+) -> Rejection | None:
+    chars_max = state.limits.parameter_value_chars_max
+    try:
+        names.check_parameter_value(names.check_parameter_name(name), value, chars_max)
+    except ValidationError as exc:
+        return Rejection("invalid", exc.message, name[:256], shown(value))
+    known = state.parameters
+    if name in known:
+        if names.same_parameter(known[name], value):
+            return None
+        return Rejection(
+            "param_immutable",
+            f"parameter {name!r} is already {shown(known[name])} and cannot become "
+            f"{shown(value)}; log it under another name",
+            name,
+            shown(value),
+            {"is": shown(known[name])},
+        )
+    if len(known) + fresh >= state.limits.parameters_max:
+        return Rejection(
+            "param_limit",
+            f"parameter {name!r} is refused, the run has {state.limits.parameters_max} parameters "
+            "and that is the limit; put several values into one parameter or an artifact",
+            name,
+            shown(value),
+            {"limit": state.limits.parameters_max},
+        )
+    return None
+
+
+def _decide_metrics(state: RunState, body: MetricsLogged) -> Verdict:
+    kept: list[Block] = []
+    rejections: list[Rejection] = []
+    for block in body.blocks:
+        reason = _refuse_names(block.names) or _refuse_columns(block)
+        if reason is None:
+            kept.append(block)
+        else:
+            facts: dict[str, str | int] = {"points": block.points}
+            rejections.append(Rejection("invalid", reason, block.names[0][:255], None, facts))
+    legal = body if not rejections else MetricsLogged(tuple(kept))
+    room = state.limits.points_max - state.points
+    refused = legal.points - max(room, 0)
+    if refused > 0:
+        rejections.append(
+            Rejection(
+                "point_limit",
+                f"{refused} points are refused, the run has reached {state.limits.points_max} "
+                "points and that is the limit; log less often or start another run",
+                None,
+                None,
+                {"limit": state.limits.points_max, "points": refused},
+            )
+        )
+        legal = legal.take(room)
+    return Verdict(legal if legal.blocks else None, tuple(rejections))
+
+
+@lru_cache(maxsize=4096)
+def _refuse_names(metric_names: tuple[str, ...]) -> str | None:
+    try:
+        for name in metric_names:
+            names.check_metric_name(name)
+    except ValidationError as exc:
+        return exc.message
+    return None
+
+
+def _refuse_columns(block: Block) -> str | None:
+    if min(memoryview(block.steps).cast("q")) < -1:
+        return "a step is negative; steps are 0 to 2**63-1, or −1 for none"
+    times = memoryview(block.times).cast("q")
+    if min(times) < _TIME_MIN_US or max(times) > _TIME_MAX_US:
+        return "a time is outside the years 1 to 9999; give microseconds since the epoch"
+    return None
+
+
+def _decide_artifact(state: RunState, body: ArtifactLogged) -> Verdict:
+    reason = _refuse_artifact(state.limits, body)
+    if reason is not None:
+        return Verdict(None, (Rejection("invalid", reason, body.name[:255]),))
+    known = state.artifacts.get(body.name)
+    if known is not None and known.content == body.content:
+        return Verdict(None)
+    if known is None and len(state.artifacts) >= state.limits.artifacts_max:
+        return Verdict(
+            None,
+            (
+                Rejection(
+                    "artifact_limit",
+                    f"artifact {body.name!r} is refused, the run has "
+                    f"{state.limits.artifacts_max} artifacts and that is the limit; "
+                    "log a new version of one of them or put several into an archive",
+                    body.name,
+                    None,
+                    {"limit": state.limits.artifacts_max},
+                ),
+            ),
+        )
+    return Verdict(body)
+
+
+def _refuse_artifact(policy: Limits, body: ArtifactLogged) -> str | None:
+    try:
+        names.check_artifact_name(body.name)
+        names.check_media_type(body.media_type)
+    except ValidationError as exc:
+        return exc.message
+    if body.kind == "model":
+        has_scheme = body.uri is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", body.uri)
+        return None if has_scheme else f"model {body.name!r} has no URI with a scheme"
+    if body.sha256 is None or not _SHA256.fullmatch(body.sha256):
+        return f"artifact {body.name!r} has no SHA-256 digest of 64 lower-case hex digits"
+    if body.size is None or not 0 <= body.size <= policy.artifact_bytes_max:
+        return (
+            f"artifact {body.name!r} of {body.size} bytes is larger than "
+            f"{policy.artifact_bytes_max} bytes; store it elsewhere and log its address"
+        )
+    return None
+
+
+def _decide_tags(body: TagsSet) -> Verdict:
+    try:
+        names.check_tags(body.tags)
+    except ValidationError as exc:
+        return Verdict(None, (Rejection("invalid", exc.message, "tags"),))
+    return Verdict(body)

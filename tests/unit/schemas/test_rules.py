@@ -1,0 +1,281 @@
+"""Behaviour of the rules of a run, against examples and against an independent model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tests.unit.schemas.factories import AT_US, event, long, wide
+from trialog_schemas.events import (
+    ArtifactLogged,
+    Body,
+    MetricsLogged,
+    ModelInfo,
+    ParametersLogged,
+    RunEnded,
+    RunJoined,
+    RunResumed,
+    RunStarted,
+    TagsSet,
+)
+from trialog_schemas.limits import Limits
+from trialog_schemas.rules import RunState, Verdict, decide, evolve
+
+if TYPE_CHECKING:
+    from trialog_schemas.names import ParameterValue
+
+FEW = Limits(parameters_max=3, points_max=10, artifacts_max=2, artifact_bytes_max=100)
+SHA, SHB = "a" * 64, "b" * 64
+
+
+def judged(state: RunState, *bodies: Body, at_us: int = AT_US) -> tuple[RunState, list[Verdict]]:
+    """Return the state after the bodies, and their verdicts."""
+    verdicts = []
+    for body in bodies:
+        fact = event(body, at_us=at_us)
+        verdicts.append(decide(state, fact))
+        state = evolve(state, fact, verdicts[-1])
+    return state, verdicts
+
+
+def codes(verdict: Verdict) -> list[str]:
+    """Return the codes of what was refused."""
+    return [rejection.code for rejection in verdict.rejections]
+
+
+def artifact(name: str, sha256: str = SHA, size: int = 5) -> ArtifactLogged:
+    """Return an artifact event."""
+    return ArtifactLogged(name, "artifact", "text/plain", sha256=sha256, size=size)
+
+
+# C4
+def test_parameter_with_another_value_is_refused_and_the_first_stays() -> None:
+    """The first value in log order wins and the refusal tells both values."""
+    state, (_, second) = judged(
+        RunState(), ParametersLogged({"lr": 0.1}), ParametersLogged({"lr": 0.2, "new": 1})
+    )
+    assert state.parameters == {"lr": 0.1, "new": 1}
+    assert codes(second) == ["param_immutable"]
+    assert "already 0.1 and cannot become 0.2" in second.rejections[0].message
+
+
+# C5
+@pytest.mark.parametrize(("first", "again"), [(1, 1.0), ("a", "a"), (None, None), ([1], [1.0])])
+def test_parameter_with_the_same_value_is_a_no_op(
+    first: ParameterValue, again: ParameterValue
+) -> None:
+    """The same value again is neither stored nor refused."""
+    state, (_, second) = judged(
+        RunState(), ParametersLogged({"p": first}), ParametersLogged({"p": again})
+    )
+    assert second == Verdict(None)
+    assert state.parameters == {"p": first}
+
+
+def test_parameter_limit_keeps_what_is_there_and_allows_old_names() -> None:
+    """At the limit a new name is refused and an old one with its value passes."""
+    full, _ = judged(RunState(limits=FEW), ParametersLogged({"a": 1, "b": 2, "c": 3}))
+    state, (new, old) = judged(full, ParametersLogged({"d": 4}), ParametersLogged({"a": 1}))
+    assert codes(new) == ["param_limit"]
+    assert codes(old) == []
+    assert state.parameters == {"a": 1, "b": 2, "c": 3}
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"": 1}, {"a\n": 1}, {"a": "x" * 257}, {"a": [["x" * 300]]}]
+)
+def test_parameter_of_a_foreign_producer_that_is_illegal_is_refused(
+    parameters: dict[str, ParameterValue],
+) -> None:
+    """Names and lengths are judged again by the projection."""
+    _, (verdict,) = judged(RunState(), ParametersLogged(parameters))
+    assert codes(verdict) == ["invalid"]
+
+
+# D10
+@pytest.mark.parametrize(("points", "accepted"), [(9, 9), (10, 10), (11, 10), (25, 10)])
+def test_points_up_to_the_limit_are_accepted(points: int, accepted: int) -> None:
+    """The first points up to the limit stay, the rest is refused with its count."""
+    state, (verdict,) = judged(RunState(limits=FEW), MetricsLogged((long(points),)))
+    assert state.points == accepted
+    assert codes(verdict) == (["point_limit"] if points > accepted else [])
+    if points > accepted:
+        assert verdict.rejections[0].facts["points"] == points - accepted
+
+
+def test_points_after_the_limit_are_all_refused() -> None:
+    """A full run accepts no further point and says so each time."""
+    state, verdicts = judged(
+        RunState(limits=FEW), MetricsLogged((long(10),)), MetricsLogged((wide(1, ("a", "b")),))
+    )
+    assert state.points == 10
+    assert verdicts[1].accepted is None
+    assert codes(verdicts[1]) == ["point_limit"]
+
+
+def test_points_of_an_illegal_block_cost_only_that_block() -> None:
+    """A bad name, a negative step or an impossible time refuses its own block."""
+    bad = (wide(2, ("bad\nname",)), wide(2, step=-2), long(2, at_us=2**62))
+    state, (verdict,) = judged(RunState(), MetricsLogged((wide(3), *bad)))
+    assert state.points == 3
+    assert codes(verdict) == ["invalid"] * 3
+
+
+def test_artifact_same_content_is_a_no_op_and_other_content_a_version() -> None:
+    """A name counts once; its versions are counted beside it."""
+    state, verdicts = judged(
+        RunState(limits=FEW), artifact("a"), artifact("a"), artifact("a", SHB), artifact("b")
+    )
+    assert [verdict.accepted is not None for verdict in verdicts] == [True, False, True, True]
+    assert state.artifacts["a"].version == 2
+
+
+def test_artifact_limit_refuses_a_new_name_only() -> None:
+    """With all names used an old name still takes a new version."""
+    state, _ = judged(RunState(limits=FEW), artifact("a"), artifact("b"))
+    _, (new, old) = judged(state, artifact("c"), artifact("a", SHB))
+    assert (codes(new), codes(old)) == (["artifact_limit"], [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        artifact("../x"),
+        artifact("a", "A" * 64),
+        artifact("a", size=101),
+        ArtifactLogged("m", "model", "x/y", uri="no scheme", model=ModelInfo()),
+        ArtifactLogged("m", "file", "nonsense", sha256=SHA, size=1),
+    ],
+)
+def test_artifact_that_is_illegal_is_refused(body: ArtifactLogged) -> None:
+    """Digest, size, media type, address and name are judged again by the projection."""
+    state, (verdict,) = judged(RunState(limits=FEW), body)
+    assert codes(verdict) == ["invalid"]
+    assert not state.artifacts
+
+
+def test_limits_come_from_the_event_that_started_the_run() -> None:
+    """The policy in force is the one written into the log."""
+    state, _ = judged(RunState(), RunStarted("e", "r", FEW))
+    assert state.limits == FEW
+
+
+# B9
+def test_status_goes_in_progress_then_completed() -> None:
+    """Entering and leaving set status and times; the end is never before the start."""
+    entered, _ = judged(RunState(), RunStarted("e", "r"), at_us=100)
+    assert (RunState().status, entered.status) == (None, "InProgress")
+    ended, _ = judged(entered, RunEnded("Completed"), at_us=90)
+    assert (ended.status, ended.started_at_us, ended.ended_at_us) == ("Completed", 100, 100)
+
+
+# B10
+def test_status_failed_carries_a_message_cut_to_1024() -> None:
+    """A long failure text is cut, not refused."""
+    state, _ = judged(RunState(), RunStarted("e", "r"), RunEnded("Failed", "x" * 3000))
+    assert state.status == "Failed"
+    assert state.failure_message == "x" * 1024
+
+
+def test_resuming_keeps_the_start_and_ends_again() -> None:
+    """A resumed run is in progress again, with its first start time."""
+    first, _ = judged(RunState(), RunStarted("e", "r"), RunEnded("Completed"), at_us=100)
+    resumed, _ = judged(first, RunResumed(), at_us=200)
+    assert (resumed.status, resumed.started_at_us, resumed.ended_at_us) == ("InProgress", 100, None)
+    again, _ = judged(resumed, RunEnded("Completed"), at_us=300)
+    assert (again.status, again.started_at_us, again.ended_at_us) == ("Completed", 100, 300)
+
+
+def test_joined_handle_never_ends_the_run() -> None:
+    """Leaving a joined handle changes nothing; joining an ended run does not reopen it."""
+    open_run, _ = judged(
+        RunState(), RunStarted("e", "r"), RunJoined(), RunEnded("Completed", is_owner=False)
+    )
+    assert open_run.status == "InProgress"
+    ended, _ = judged(open_run, RunEnded("Completed"), RunJoined())
+    assert ended.status == "Completed"
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_joined_handle_that_fails_makes_the_run_failed_for_good(is_after: bool) -> None:
+    """Whether it fails before or after the owner's end, the run is Failed with its message."""
+    joined, owner = RunEnded("Failed", "rank 3", is_owner=False), RunEnded("Completed")
+    bodies = (owner, joined) if is_after else (joined, owner)
+    state, _ = judged(RunState(), RunStarted("e", "r"), *bodies)
+    assert (state.status, state.failure_message) == ("Failed", "rank 3")
+
+
+def test_events_after_the_end_are_still_applied() -> None:
+    """What a joined handle logs after the owner left is kept."""
+    state, _ = judged(
+        RunState(), RunStarted("e", "r"), RunEnded("Completed"), ParametersLogged({"late": 1})
+    )
+    assert state.parameters == {"late": 1}
+
+
+def test_tags_of_a_foreign_producer_that_are_illegal_are_refused() -> None:
+    """Tags are judged again by the projection."""
+    _, (verdict,) = judged(RunState(), TagsSet({"k": "v" * 257}))
+    assert codes(verdict) == ["invalid"]
+
+
+class RulesAgainstModel(RuleBasedStateMachine):
+    """Drives the rules beside a model of lists and JSON texts that shares no code with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = evolve(
+            RunState(), event(RunStarted("e", "r", FEW)), Verdict(RunStarted("e", "r", FEW))
+        )
+        self.first_values: list[tuple[str, str]] = []
+        self.points = 0
+        self.refused = 0
+
+    def _judge(self, body: Body) -> Verdict:
+        fact = event(body)
+        verdict = decide(self.state, fact)
+        self.state = evolve(self.state, fact, verdict)
+        return verdict
+
+    @rule(
+        name=st.sampled_from("abcde"),
+        value=st.sampled_from([1, 2, True, "1", None, 1.5]),
+    )
+    def log_parameter(self, name: str, value: ParameterValue) -> None:
+        """Log one parameter: new, the same again, or another value."""
+        verdict = self._judge(ParametersLogged({name: value}))
+        text = json.dumps(value)
+        known = [old for key, old in self.first_values if key == name]
+        if known:
+            assert bool(verdict.rejections) == (known[0] != text)
+        elif len(self.first_values) < 3:
+            self.first_values.append((name, text))
+            assert not verdict.rejections
+        else:
+            assert codes(verdict) == ["param_limit"]
+
+    @rule(rows=st.integers(1, 4), width=st.integers(1, 3))
+    def log_metrics(self, rows: int, width: int) -> None:
+        """Log a block and count how many of its points fit."""
+        verdict = self._judge(MetricsLogged((wide(rows, tuple("xyz"[:width])),)))
+        fits = min(rows * width, 10 - self.points)
+        self.points += fits
+        self.refused += rows * width - fits
+        counts = [fact.facts["points"] for fact in verdict.rejections]
+        assert counts == ([rows * width - fits] if fits < rows * width else [])
+
+    @invariant()
+    def state_equals_model(self) -> None:
+        """Hold the rules' state against the model's lists."""
+        got = [(name, json.dumps(value)) for name, value in self.state.parameters.items()]
+        assert sorted(got) == sorted(self.first_values)
+        assert self.state.points == self.points
+
+
+TestRulesAgainstModel = RulesAgainstModel.TestCase
+TestRulesAgainstModel.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
