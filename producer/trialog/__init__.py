@@ -1,0 +1,35 @@
+"""Experiment tracking: what users import; everything is re-exported from its own module."""
+
+from trialog.compare import compare
+from trialog.experiment import Experiment
+from trialog.run import Run
+from trialog.settings import Session
+from trialog_schemas.errors import (
+    AccessRefusedError,
+    ClientError,
+    LimitExceededError,
+    ParameterImmutableError,
+    ResourceInUseError,
+    ResourceNotFoundError,
+    RunRejectedError,
+    TrialogError,
+    UnavailableError,
+    ValidationError,
+)
+
+__all__ = [
+    "AccessRefusedError",
+    "ClientError",
+    "Experiment",
+    "LimitExceededError",
+    "ParameterImmutableError",
+    "ResourceInUseError",
+    "ResourceNotFoundError",
+    "Run",
+    "RunRejectedError",
+    "Session",
+    "TrialogError",
+    "UnavailableError",
+    "ValidationError",
+    "compare",
+]

@@ -1,0 +1,276 @@
+"""The command `trialog`: questions here, the service's commands through entry points."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from trialog.client import Client, number
+from trialog.compare import search_runs
+from trialog.experiment import check_page
+from trialog.settings import Session
+from trialog_schemas import names
+from trialog_schemas.errors import TrialogError, did_you_mean
+from trialog_schemas.limits import PAGE_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from trialog.answers import RunAnswer, SummaryAnswer
+    from trialog.settings import Endpoint
+
+COMMANDS_GROUP = "trialog.commands"
+"""Entry points under this name are commands: that is how `trialog[server]` adds `up` and others."""
+
+
+class _Commands(click.Group):
+    """Our own commands, and those that installed packages bring; each is loaded when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, sorted."""
+        brought = {entry.name for entry in entry_points(group=COMMANDS_GROUP)}
+        return sorted({*super().list_commands(ctx), *brought})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command of ours or of an installed package."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for entry in entry_points(group=COMMANDS_GROUP, name=cmd_name):
+            try:
+                command: click.Command = entry.load()
+            except ModuleNotFoundError as exc:
+                raise click.ClickException(
+                    f"`trialog {cmd_name}` needs {exc.name}; pip install 'trialog[server]'"
+                ) from exc
+            return command
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, with a hint where a name nearly fits."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            hint = did_you_mean(args[0], self.list_commands(ctx)) if args else ""
+            raise click.UsageError(f"{exc.message.rstrip('.')}{hint}", ctx) from exc
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="trialog")
+def cli() -> None:
+    """Track experiments: start the service and ask it."""
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+_url = click.option("--url", help="address of the service  [default: TRIALOG_URL]")
+
+
+@cli.command("list")
+@click.argument("experiment", required=False)
+@click.option("--sort-by", default="CreationTime", show_default=True)
+@click.option("--sort-order", default="Descending", show_default=True)
+@click.option("--max-results", default=PAGE_MAX, show_default=True, type=int)
+@_url
+@_json
+def list_things(
+    experiment: str | None, url: str | None, *, as_json: bool, **page: str | int
+) -> None:
+    """List experiments, or the runs of EXPERIMENT."""
+    with _plain_errors():
+        client = Client(_endpoint(url))
+        question = check_page(page["sort_by"], page["sort_order"], page["max_results"])
+        if experiment is None:
+            found = client.experiments(question)
+            rows = [
+                (one["experiment_name"], one["run_count"], one["creation_time"], one["description"])
+                for one in found["experiments"]
+            ]
+            _print(found, ("experiment", "runs", "created", "description"), rows, as_json=as_json)
+            return
+        runs = client.runs(names.check_experiment_name(experiment), question)
+        columns = ("run", "status", "created", "parameters", "metrics", "points", "rejected")
+        _print(runs, columns, [_run_row(run) for run in runs["runs"]], as_json=as_json)
+
+
+@cli.command("compare")
+@click.argument("experiment")
+@click.option("--filter", "where", help="params.lr > 0.1 and metrics.loss.min < 0.5")
+@click.option("--order-by", help="metrics.accuracy DESC")
+@click.option("--max-results", type=click.IntRange(1), help="rows at most  [default: all]")
+@_url
+@_json
+def compare_runs(
+    experiment: str,
+    where: str | None,
+    order_by: str | None,
+    max_results: int | None,
+    url: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare the runs of EXPERIMENT: parameters and last values side by side."""
+    with _plain_errors():
+        name = names.check_experiment_name(experiment)
+        runs = list(search_runs(_endpoint(url), name, (where, order_by), max_results))
+        parameters = list(dict.fromkeys(key for run in runs for key in run["parameters"]))
+        metrics = list(dict.fromkeys(key for run in runs for key in run["metrics"]))
+        rows = [_compare_row(run, parameters, metrics) for run in runs]
+        _print(runs, ("run", "status", *parameters, *metrics), rows, as_json=as_json)
+
+
+@cli.command()
+@click.argument("experiment")
+@click.argument("run")
+@_url
+@_json
+def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
+    """Show one run with everything the service knows of it."""
+    with _plain_errors():
+        answer = Client(_endpoint(url)).run(experiment, run)
+        if as_json:
+            _print_json(answer)
+            return
+        rows: list[tuple[object, ...]] = [
+            (key, answer[key])
+            for key in ("run_name", "experiment_name", "status", "failure_message", "run_id")
+        ]
+        rows += [(key, answer[key]) for key in ("creation_time", "start_time", "end_time")]
+        rows += [(f"tag {name}", value) for name, value in answer["tags"].items()]
+        rows += [(f"parameter {name}", value) for name, value in answer["parameters"].items()]
+        rows += [(f"metric {name}", _summary(one)) for name, one in answer["metrics"].items()]
+        rows += [
+            (f"artifact {one['name']}", f"{one['media_type']}, {one['size']} bytes")
+            for one in answer["artifacts"]
+        ]
+        rows.append(("rejected", answer["rejected_count"]))
+        _print_table(("what", "value"), rows)
+
+
+@cli.command()
+@click.argument("experiment")
+@click.argument("run")
+@_url
+@_json
+def events(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
+    """Show the events of a run as they are in the log, accepted and refused ones.
+
+    With --json it prints one event a line.
+    """
+    with _plain_errors():
+        client = Client(_endpoint(url))
+        found = client.events(client.run(experiment, run)["run_id"])
+        if as_json:
+            for event in found:
+                _print_json(event)
+            return
+        rows = [
+            (one["position"], one["log_time"], one["user"], one["seq"], one["type"], one["verdict"])
+            for one in found
+        ]
+        _print_table(("position", "log time", "user", "seq", "type", "verdict"), rows)
+
+
+@cli.command()
+@click.option("--spool-dir", help="folder of the spools  [default: TRIALOG_SPOOL_DIR]")
+@_url
+@_json
+def sync(spool_dir: str | None, url: str | None, *, as_json: bool) -> None:
+    """Send what dead processes left in the spool; living ones are left alone."""
+    from trialog.sender import sync_dead  # noqa: PLC0415  the others need no sender
+
+    with _plain_errors():
+        endpoint = Session(url=url, spool_dir=spool_dir).resolve()
+        with Console(stderr=True).status("sending"):
+            sent, left = asyncio.run(sync_dead(endpoint))
+        if as_json:
+            _print_json({"sent": sent, "left": left})
+        else:
+            click.echo(f"{sent} spools sent, {left} left in {endpoint.spool_dir}")
+        if left:
+            sys.exit(1)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="trialog")
+
+
+def _endpoint(url: str | None) -> Endpoint:
+    return Session(url=url).resolve()
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn what trialog raises on purpose into one line and exit status 1."""
+    try:
+        yield
+    except TrialogError as exc:
+        raise click.ClickException(exc.message) from exc
+
+
+def _print(
+    answer: object, columns: Sequence[str], rows: Sequence[tuple[object, ...]], *, as_json: bool
+) -> None:
+    if as_json:
+        _print_json(answer)
+        return
+    _print_table(columns, rows)
+    total = answer.get("total") if isinstance(answer, dict) else None
+    if isinstance(total, int) and total > len(rows):
+        click.echo(f"{len(rows)} of {total}")
+
+
+def _print_json(value: object) -> None:
+    click.echo(orjson.dumps(value).decode())
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    # A table that goes into a file or a pipe is not folded at a width nobody has.
+    Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False).print(
+        table
+    )
+
+
+def _summary(one: SummaryAnswer) -> str:
+    numbers = ", ".join(f"{key} {number(one[key]):.6g}" for key in ("last", "min", "max"))
+    return f"{numbers}, {one['count']} points"
+
+
+def _run_row(run: RunAnswer) -> tuple[object, ...]:
+    return (
+        run["run_name"],
+        run["status"],
+        run["creation_time"],
+        len(run["parameters"]),
+        len(run["metrics"]),
+        run["points"],
+        run["rejected_count"],
+    )
+
+
+def _compare_row(
+    run: RunAnswer, parameters: Sequence[str], metrics: Sequence[str]
+) -> tuple[object, ...]:
+    found = [run["parameters"].get(name) for name in parameters]
+    summaries = [run["metrics"].get(name) for name in metrics]
+    last = [None if one is None else f"{number(one['last']):.6g}" for one in summaries]
+    return (run["run_name"], run["status"], *found, *last)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The shapes of the service's answers, as the SDK reads them; must not ask or compute."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypedDict
+
+from trialog_schemas.names import ParameterValue
+
+Number: TypeAlias = float | str
+"""A number, or one of "NaN", "Infinity", "-Infinity", which JSON has no numbers for."""
+
+
+class ExperimentAnswer(TypedDict):
+    """An experiment."""
+
+    experiment_id: str
+    number: int
+    experiment_name: str
+    experiment_arn: str
+    description: str | None
+    tags: dict[str, str]
+    creation_time: str
+    created_by: dict[str, str]
+    last_modified_time: str
+    last_modified_by: dict[str, str]
+    run_count: int
+
+
+class SummaryAnswer(TypedDict):
+    """What a metric's series comes to."""
+
+    last: Number
+    min: Number | None
+    max: Number | None
+    mean: Number | None
+    count: int
+    last_step: int | None
+
+
+class ArtifactAnswer(TypedDict):
+    """One version of an artifact."""
+
+    name: str
+    version: int
+    kind: str
+    media_type: str | None
+    size: int | None
+    sha256: str | None
+    is_output: bool
+    uri: str | None
+    model: dict[str, str | None] | None
+    time: str | None
+
+
+class RunAnswer(TypedDict):
+    """A run with parameters, metric summaries and artifacts."""
+
+    run_id: str
+    run_name: str
+    run_arn: str
+    experiment_id: str
+    experiment_name: str
+    status: str
+    failure_message: str | None
+    creation_time: str
+    start_time: str
+    end_time: str | None
+    last_event_time: str | None
+    parent_run_id: str | None
+    parent_run_name: str | None
+    created_by: dict[str, str]
+    tags: dict[str, str]
+    parameters: dict[str, ParameterValue]
+    metrics: dict[str, SummaryAnswer]
+    artifacts: list[ArtifactAnswer]
+    rejected_count: int
+    points: int
+
+
+class ExperimentPage(TypedDict):
+    """A page of experiments."""
+
+    experiments: list[ExperimentAnswer]
+    next_token: str | None
+    total: int
+
+
+class RunPage(TypedDict):
+    """A page of runs."""
+
+    runs: list[RunAnswer]
+    next_token: str | None
+    total: int
+
+
+class RejectionAnswer(TypedDict):
+    """One refusal of the rules."""
+
+    writer_id: str
+    seq: int
+    code: str
+    message: str
+    name: str | None
+    value: str | None
+    time: str
+    position: str
+
+
+class RejectionPage(TypedDict):
+    """A page of refusals in order of the log."""
+
+    rejections: list[RejectionAnswer]
+    next_token: str | None
+
+
+class EventAnswer(TypedDict):
+    """One event as it is in the log, with what the rules refused of it."""
+
+    position: str
+    event_id: str | None
+    writer_id: str | None
+    seq: int | None
+    user: str | None
+    type: str
+    time: str | None
+    log_time: str
+    body: dict[str, object]
+    verdict: str
+    rejections: list[RejectionAnswer]
+
+
+class EventPage(TypedDict):
+    """A page of a run's events in order of the log."""
+
+    events: list[EventAnswer]
+    next_token: str | None
+
+
+class SeriesPage(TypedDict):
+    """A page of a series: columns, in order of step, then arrival; step −1 is none, times in µs."""
+
+    name: str
+    points: int
+    steps: list[int]
+    times: list[int]
+    values: list[Number]
+    next_token: str | None
+
+
+class CommandAnswer(TypedDict):
+    """What became of a command: where it lies in the log and what the rules said."""
+
+    position: str
+    applied: bool
+    rejections: list[RejectionAnswer]
+    run: RunAnswer | None
+    experiment: ExperimentAnswer | None
+    limits: dict[str, int]
+
+
+class AppliedAnswer(TypedDict):
+    """Whether positions are applied, and a writer's refusals so far."""
+
+    applied: bool
+    rejections: list[RejectionAnswer]

@@ -1,0 +1,300 @@
+"""Questions to the service over HTTP, and commands that need their verdict now.
+
+Blocks while it waits for an answer, so that nothing on the path of a log call may use it. Every
+answer that is an error becomes the exception the tree in `trialog_schemas.errors` has for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from trialog_schemas.errors import UnavailableError, error_from_code
+from trialog_schemas.events import NIL_ID
+from trialog_schemas.wire import (
+    RecordHeader,
+    encode_event,
+    event_id_for,
+    first_hash,
+    frame,
+    pack_record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import urllib3
+
+    from trialog.answers import (
+        AppliedAnswer,
+        ArtifactAnswer,
+        CommandAnswer,
+        EventAnswer,
+        EventPage,
+        ExperimentAnswer,
+        ExperimentPage,
+        Number,
+        RejectionAnswer,
+        RejectionPage,
+        RunAnswer,
+        RunPage,
+        SeriesPage,
+    )
+    from trialog.settings import Endpoint
+    from trialog_schemas.events import CatalogBody
+
+    Parameter = str | int | float | None
+
+Page = TypeVar("Page")
+
+RECORDS_TYPE = "application/x-trialog-records"
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 30.0
+COMMAND_WAIT_S = 10.0
+"""How long the service may wait for a verdict before it answers without one."""
+
+OK_BELOW = 400
+
+
+class Client:
+    """Asks one service. Cheap to make: clients of one process share their connections."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def command(self, writer_id: str, at_us: int, body: CatalogBody) -> CommandAnswer:
+        """Append an event of the catalog and wait for its verdict.
+
+        Raises:
+            UnavailableError: the service cannot be reached, or no verdict came in time.
+        """
+        end = self._endpoint
+        start = first_hash(end.account, end.user, NIL_ID, writer_id)
+        event = encode_event(1, event_id_for(writer_id, 1, at_us), at_us, body)
+        header = RecordHeader(end.account, end.user, NIL_ID, writer_id, 1, 1, start)
+        answer = cast(
+            "CommandAnswer",
+            self._ask(
+                "POST",
+                "/api/v1/commands",
+                {"wait_s": COMMAND_WAIT_S},
+                body=frame([pack_record(header, [event])]),
+            ),
+        )
+        if not answer["applied"]:
+            raise UnavailableError(
+                f"the service at {end.url} took the command but gave no verdict within "
+                f"{COMMAND_WAIT_S:g} s; is a worker running?"
+            )
+        return answer
+
+    def experiments(self, parameters: Mapping[str, Parameter]) -> ExperimentPage:
+        """Return a page of experiments."""
+        return cast("ExperimentPage", self._ask("GET", "/api/v1/experiments", parameters))
+
+    def experiment(self, name: str) -> ExperimentAnswer:
+        """Return one experiment by name."""
+        path = f"/api/v1/experiments/{_segment(name)}"
+        return cast("ExperimentAnswer", self._ask("GET", path))
+
+    def runs(self, experiment_name: str, parameters: Mapping[str, Parameter]) -> RunPage:
+        """Return a page of an experiment's runs."""
+        path = f"/api/v1/experiments/{_segment(experiment_name)}/runs"
+        return cast("RunPage", self._ask("GET", path, parameters))
+
+    def search(self, experiment_name: str, question: Mapping[str, Parameter]) -> RunPage:
+        """Return a page of the runs that a filter finds."""
+        path = f"/api/v1/experiments/{_segment(experiment_name)}/runs/search"
+        asked = {name: value for name, value in question.items() if value is not None}
+        body = orjson.dumps(asked)
+        return cast("RunPage", self._ask("POST", path, body=body, body_type="application/json"))
+
+    def run(self, experiment_name: str, run_name: str) -> RunAnswer:
+        """Return one run by name."""
+        path = f"/api/v1/experiments/{_segment(experiment_name)}/runs/{_segment(run_name)}"
+        return cast("RunAnswer", self._ask("GET", path))
+
+    def run_by_id(self, run_id: str, positions: Sequence[str] = ()) -> RunAnswer:
+        """Return one run by id, as it is once the positions are applied."""
+        return cast("RunAnswer", self._ask("GET", f"/api/v1/runs/{run_id}", positions=positions))
+
+    def applied(
+        self, positions: Sequence[str], *, run_id: str, writer_id: str, wait_s: float
+    ) -> AppliedAnswer:
+        """Tell whether the positions are applied, and what was refused of this writer."""
+        pairs: list[tuple[str, Parameter]] = [("position", token) for token in positions]
+        pairs += [("run", run_id), ("writer", writer_id), ("wait_s", wait_s)]
+        return cast("AppliedAnswer", self._ask("GET", "/api/v1/applied", pairs))
+
+    def rejections(self, run_id: str, positions: Sequence[str] = ()) -> Iterator[RejectionAnswer]:
+        """Yield all refusals of a run."""
+        path = f"/api/v1/runs/{run_id}/rejections"
+        for page in self._pages(path, {}, positions):
+            yield from cast("RejectionPage", page)["rejections"]
+
+    def events(self, run_id: str) -> Iterator[EventAnswer]:
+        """Yield all events of a run as they are in the log."""
+        for page in self._pages(f"/api/v1/runs/{run_id}/events", {}):
+            yield from cast("EventPage", page)["events"]
+
+    def series(self, run_id: str, name: str, positions: Sequence[str] = ()) -> Iterator[SeriesPage]:
+        """Yield a metric's series page by page, in order of step, then arrival."""
+        path = f"/api/v1/runs/{run_id}/series"
+        for page in self._pages(path, {"name": name}, positions):
+            yield cast("SeriesPage", page)
+
+    def artifacts(self, run_id: str) -> list[ArtifactAnswer]:
+        """Return every version of every artifact of a run."""
+        answer = self._ask("GET", f"/api/v1/runs/{run_id}/artifacts")
+        return cast("dict[str, list[ArtifactAnswer]]", answer)["artifacts"]
+
+    def read_artifact(
+        self, run_id: str, name: str, version: int | None, positions: Sequence[str] = ()
+    ) -> bytes:
+        """Return an artifact's bytes; without a version, of the newest one."""
+        return self._exchange(
+            "GET",
+            f"/api/v1/runs/{run_id}/artifacts/content",
+            {"name": name, "version": version},
+            headers=_position_header(positions),
+        )
+
+    def put_artifact(self, sha256: str, content: bytes) -> None:
+        """Store an artifact's bytes under their digest."""
+        self._exchange(
+            "PUT",
+            f"/api/v1/artifacts/{sha256}",
+            body=content,
+            headers={"Content-Type": "application/octet-stream"},
+        )
+
+    def send_records(self, framed: bytes) -> list[dict[str, str]]:
+        """Append framed records to the log; return a receipt for each."""
+        answer = self._ask("POST", "/api/v1/records", body=framed)
+        return cast("dict[str, list[dict[str, str]]]", answer)["receipts"]
+
+    def _pages(
+        self, path: str, parameters: Mapping[str, Parameter], positions: Sequence[str] = ()
+    ) -> Iterator[object]:
+        token: str | None = None
+        while True:
+            asked = {**parameters, "next_token": token}
+            page = cast("dict[str, str | None]", self._ask("GET", path, asked, positions=positions))
+            yield page
+            token = page["next_token"]
+            if token is None:
+                return
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, Parameter] | Sequence[tuple[str, Parameter]] = (),
+        *,
+        body: bytes | None = None,
+        body_type: str = RECORDS_TYPE,
+        positions: Sequence[str] = (),
+    ) -> object:
+        headers = _position_header(positions)
+        if body is not None:
+            headers["Content-Type"] = body_type
+        raw = self._exchange(method, path, parameters, body=body, headers=headers)
+        try:
+            return cast("object", orjson.loads(raw))
+        except orjson.JSONDecodeError as exc:
+            raise UnavailableError(
+                f"what answers at {self._endpoint.url} is no trialog service; check TRIALOG_URL"
+            ) from exc
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, Parameter] | Sequence[tuple[str, Parameter]] = (),
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str],
+    ) -> bytes:
+        import urllib3  # noqa: PLC0415  a program that only logs to Kafka never needs it
+
+        pairs = parameters.items() if hasattr(parameters, "items") else parameters
+        query = urlencode([(name, value) for name, value in pairs if value is not None])
+        url = f"{self._endpoint.url}{path}" + (f"?{query}" if query else "")
+        if self._endpoint.api_key is not None:
+            headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+        try:
+            answer = _connections().request(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S),
+                retries=False,
+                redirect=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise UnavailableError(
+                f"no trialog service can be reached at {self._endpoint.url}; "
+                "start one with `trialog up` or set TRIALOG_URL"
+            ) from exc
+        if answer.status >= OK_BELOW:
+            raise _error_of(answer.status, answer.data, self._endpoint.url)
+        return answer.data
+
+
+def number(value: Number | None) -> float:
+    """Return a number of an answer; the texts for NaN and ±Inf become these, None NaN."""
+    return math.nan if value is None else float(value)
+
+
+class _Connections:
+    """The connections of this process; a child made by fork opens its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._pool: urllib3.PoolManager | None = None
+
+    def __call__(self) -> urllib3.PoolManager:
+        import urllib3  # noqa: PLC0415
+
+        with self._lock:
+            if self._pool is None or self._pid != os.getpid():
+                self._pool = urllib3.PoolManager(num_pools=4, maxsize=16, block=False)
+                self._pid = os.getpid()
+            return self._pool
+
+    def forget(self) -> None:
+        """Begin anew in a child made by fork, whose copy of the lock may be taken for good."""
+        self._lock = threading.Lock()
+        self._pool = None
+
+
+_connections = _Connections()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_connections.forget)
+
+
+def _error_of(status: int, raw: bytes, url: str) -> Exception:
+    try:
+        error = orjson.loads(raw)["error"]
+        code, message = str(error["code"]), str(error["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return UnavailableError(
+            f"what answers at {url} is no trialog service (status {status}); check TRIALOG_URL"
+        )
+    facts = {key: str(error[key]) for key in ("field", "value", "limit") if error.get(key)}
+    return error_from_code(code, message, facts)  # type: ignore[arg-type]  # keys as in ErrorFacts
+
+
+def _position_header(positions: Sequence[str]) -> dict[str, str]:
+    return {"Trialog-Position": ",".join(positions)} if positions else {}
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,23 @@
+"""Makes ids and clock readings for new events; the pure forms are in `trialog_schemas.wire`."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from trialog_schemas.wire import event_id_for, uuid7
+
+
+def new_id() -> str:
+    """Return a new UUIDv7 as 32 hex digits."""
+    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+def now_us() -> int:
+    """Return the time in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def catalog_writer_of(writer_id: str) -> str:
+    """Return the writer of a stream's one catalog event: the same one for every re-send."""
+    return event_id_for(f"{writer_id}:catalog", 1, (int(writer_id, 16) >> 80) * 1000)

@@ -1,0 +1,370 @@
+"""The file that makes a returned call survive SIGKILL: appends records to mapped segments.
+
+A `log_*` call ends when its bytes are in a shared mapping of a segment: they are then the
+kernel's, whatever happens to the process. Segments are allocated before they are mapped, so that
+a full disk is an error of the allocation and never a signal. When there is no room, calls are
+dropped and counted, training goes on, and the count is recorded once there is room again.
+
+Must not send anything or know the service; see `stream` for the other side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from zlib import crc32
+
+import orjson
+
+from trialog.ids import now_us
+from trialog.spool_format import (
+    CHECKSUM,
+    CUT_BYTES,
+    EVENT,
+    EVENT_NAMES,
+    HEADER,
+    NAME,
+    POINT,
+    POINT_BODY,
+    POINT_BYTES,
+    ROW,
+    SEGMENT_HEAD,
+    SEGMENT_MAGIC,
+    SHAPE,
+    TIME,
+    pack_cut,
+    pack_tail,
+    row_struct,
+)
+from trialog_schemas.events import TYPE_NAMES, TagsSet
+from trialog_schemas.names import check_metric_name
+from trialog_schemas.wire import body_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from trialog.spool_folder import SpoolFolder
+    from trialog_schemas.events import RunBody
+
+FIRST_SEGMENT_BYTES = 262_144
+"""Bytes of a stream's first segment: short runs are many and should cost little disk."""
+
+SEGMENT_BYTES = 4_194_304
+"""Bytes of the later segments: one is read into memory as a whole when it is sent."""
+
+ROOM_CHECK_S = 1.0
+"""How often an allocation is tried again while the disk is full."""
+
+ROW_NAMES_MAX = 512
+"""Names of one row: their declaration and a row of them must fit a record of the log."""
+
+_SHAPES_MAX = 4096
+"""Sets of names whose packers are kept per segment, so that a caller who never repeats one does
+not fill the memory."""
+
+_NAME_BYTES_MAX = 1040
+"""A declared name with its header: 255 characters of at most 4 bytes."""
+
+_SEALED = 1 << 62
+
+DROPPED_TAG = "trialog.dropped_calls"
+"""Tag of a run that tells how many log calls a full disk has cost it."""
+
+PointAppender: TypeAlias = "Callable[[str, int, int, float], None]"
+RowAppender: TypeAlias = "Callable[[tuple[str, ...], int, int, Collection[float]], None]"
+
+
+class Place(NamedTuple):
+    """A place in a stream: a segment and an offset in it; they compare in order of writing."""
+
+    segment: int
+    offset: int
+
+
+class NoRoomError(Exception):
+    """The disk has no room; what was to be written is dropped and counted."""
+
+
+def allocate(path: Path, size: int) -> mmap.mmap:
+    """Make a file of real, zeroed blocks and map it.
+
+    Raises:
+        OSError: there is no room.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+        else:
+            os.write(file, bytes(size))
+        return mmap.mmap(file, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(file)
+
+
+class _Mapped:
+    """A mapped segment and how far it is written; `position[0]` is where the next record goes.
+
+    Critical: between reading the position and moving it nothing is called, so that neither a
+    thread nor a signal handler can come between (the lock keeps threads out, but a handler in the
+    thread that holds it passes).
+    """
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self.memory = memory
+        self.limit = len(memory) - CUT_BYTES
+        self.position = [SEGMENT_HEAD.size]
+
+    @property
+    def room(self) -> int:
+        """Bytes that still fit; negative when sealed."""
+        return self.limit - self.position[0]
+
+    def append(self, record: bytes) -> bool:
+        """Write a record; False when there is no room for it."""
+        size, position = len(record), self.position
+        if position[0] + size > self.limit:
+            return False
+        self.memory[position[0] : position[0] + size] = record
+        position[0] += size
+        return True
+
+    def seal(self, cut: bytes) -> int:
+        """End the segment with a cut (or nothing) in the room kept for it; return its end.
+
+        Whoever still holds its appenders finds it full and is sent to the next segment.
+        """
+        end = self.position[0] + len(cut)
+        self.memory[self.position[0] : end] = cut
+        self.position[0] = _SEALED
+        return end
+
+
+def _point_appender(
+    segment: _Mapped, lock: threading.RLock, when_full: PointAppender
+) -> PointAppender:
+    """Return the function behind `log_metric`, with everything it needs in its cells.
+
+    A name in a cell is found in half the time of an attribute; this is the path of every call.
+    """
+    memory, position, limit = segment.memory, segment.position, segment.limit
+    ids: dict[str, int] = {}
+    pack, pack_checksum = POINT_BODY.pack, CHECKSUM.pack
+
+    def declare(name: str) -> int | None:
+        clean = check_metric_name(name)
+        number = len(ids)
+        if not segment.append(pack_tail(NAME, number, clean.encode())):
+            return None
+        return ids.setdefault(clean, number)
+
+    def append_point(name: str, step: int, at_us: int, value: float) -> None:
+        with lock:
+            try:
+                number: int | None = ids[name]
+            except (KeyError, TypeError):  # a new name, or something that is none
+                number = declare(name)
+            if number is not None:
+                body = pack(POINT_BYTES, POINT, number, step, at_us, value)
+                record = pack_checksum(crc32(body)) + body
+                if position[0] + POINT_BYTES <= limit:
+                    memory[position[0] : position[0] + POINT_BYTES] = record
+                    position[0] += POINT_BYTES
+                    return
+            when_full(name, step, at_us, value)
+
+    return append_point
+
+
+def _row_appender(segment: _Mapped, lock: threading.RLock, when_full: RowAppender) -> RowAppender:
+    """Return the function behind `log_metrics`; see `_point_appender`."""
+    memory, position, limit = segment.memory, segment.position, segment.limit
+    packers: dict[tuple[str, ...], tuple[int, int, Callable[..., bytes]]] = {}
+    numbers = itertools.count()
+    pack_checksum = CHECKSUM.pack
+
+    def declare(names: tuple[str, ...]) -> tuple[int, int, Callable[..., bytes]] | None:
+        clean = [check_metric_name(name) for name in names]
+        number = next(numbers)
+        if not segment.append(pack_tail(SHAPE, number, orjson.dumps(clean))):
+            return None
+        if len(packers) >= _SHAPES_MAX:
+            packers.clear()
+        packer = row_struct(len(clean))
+        packers[names] = known = (number, CHECKSUM.size + packer.size, packer.pack)
+        return known
+
+    def append_row(
+        names: tuple[str, ...], step: int, at_us: int, values: Collection[float]
+    ) -> None:
+        with lock:
+            known = packers.get(names) or declare(names)
+            if known is not None:
+                number, size, pack = known
+                body = pack(size, ROW, number, step, at_us, *values)
+                record = pack_checksum(crc32(body)) + body
+                if position[0] + size <= limit:
+                    memory[position[0] : position[0] + size] = record
+                    position[0] += size
+                    return
+            when_full(names, step, at_us, values)
+
+    return append_row
+
+
+class Spool:
+    """Appends the records of one writer. Safe for threads, and for signal handlers that log.
+
+    `append_point(name, step, at_us, value)` and `append_row(names, step, at_us, values)` are
+    attributes because each segment brings its own; names are checked when they are new, values
+    and steps must have been checked.
+    """
+
+    append_point: PointAppender
+    append_row: RowAppender
+
+    def __init__(
+        self, folder: SpoolFolder, allocate: Callable[[Path, int], mmap.mmap] = allocate
+    ) -> None:
+        self._folder = folder
+        self._allocate = allocate
+        # Reentrant, because a signal handler may log while its own thread is in a log call.
+        self._lock = threading.RLock()
+        self._number = 0
+        self._segment: _Mapped | None = None
+        self._last_cut = Place(1, SEGMENT_HEAD.size)
+        self._room_checked_s = float("-inf")
+        self.dropped_calls = 0
+        self._dropped_recorded = 0
+        self.append_point, self.append_row = self._point_anew, self._row_anew
+        with self._lock:
+            self._make_room(0)
+
+    @property
+    def end(self) -> Place:
+        """Where the next record will go."""
+        segment = self._segment
+        return self._last_cut if segment is None else Place(self._number, segment.position[0])
+
+    @property
+    def last_cut(self) -> Place:
+        """Where the last cut ended: everything before it may be sent."""
+        return self._last_cut
+
+    def append_event(self, body: RunBody, at_us: int | None = None) -> None:
+        """Append an event of any type but metrics."""
+        packed = TIME.pack(now_us() if at_us is None else at_us) + body_json(body)
+        with self._lock:
+            self._append(pack_tail(EVENT, EVENT_NAMES.index(TYPE_NAMES[type(body)]), packed))
+
+    def cut(self) -> Place:
+        """End the stretch that is being written, if anything is in it; return its end."""
+        with self._lock:
+            if self._dropped_recorded < self.dropped_calls:
+                self._record_dropped()
+            segment = self._segment
+            if segment is not None and self._has_uncut(segment):
+                if segment.append(pack_cut(now_us())):
+                    self._last_cut = Place(self._number, segment.position[0])
+                else:
+                    self._last_cut = Place(self._number, segment.seal(pack_cut(now_us())))
+                    self._segment = None
+                    self.append_point, self.append_row = self._point_anew, self._row_anew
+            return self._last_cut
+
+    def store_blob(self, sha256: str, content: bytes) -> None:
+        """Keep an artifact's bytes beside the records.
+
+        Raises:
+            NoRoomError: the disk is full; the call was counted as dropped.
+        """
+        try:
+            self._folder.store_blob(sha256, content)
+        except OSError as exc:
+            with self._lock:
+                self.dropped_calls += 1
+            raise NoRoomError from exc
+
+    def _has_uncut(self, segment: _Mapped) -> bool:
+        at = segment.position[0]
+        if self._last_cut.segment == self._number:
+            return at > self._last_cut.offset
+        return at > SEGMENT_HEAD.size
+
+    def _append(self, record: bytes) -> None:
+        if self._segment is not None and self._segment.append(record):
+            return
+        if self._make_room(len(record)) and self._segment is not None:
+            self._segment.append(record)
+
+    def _point_anew(self, name: str, step: int, at_us: int, value: float) -> None:
+        """Append a point that found its segment full."""
+        with self._lock:
+            if self._make_room(POINT_BYTES + _NAME_BYTES_MAX):
+                self.append_point(name, step, at_us, value)
+
+    def _row_anew(
+        self, names: tuple[str, ...], step: int, at_us: int, values: Collection[float]
+    ) -> None:
+        """Append a row that found its segment full."""
+        with self._lock:
+            if self._make_room(POINT_BYTES + len(names) * (8 + _NAME_BYTES_MAX)):
+                self.append_row(names, step, at_us, values)
+
+    def _make_room(self, size: int) -> bool:
+        """See to it that the segment has room for so many bytes; False: the call is dropped."""
+        if self._segment is not None and self._segment.room >= size:
+            return True  # another thread has opened it while we waited for the lock
+        now_s = time.monotonic()
+        if now_s >= self._room_checked_s + ROOM_CHECK_S:
+            try:
+                self._roll(size)
+            except OSError:
+                self._room_checked_s = now_s
+            else:
+                return True
+        self.dropped_calls += 1
+        return False
+
+    def _roll(self, size: int) -> None:
+        """Go over to a new segment, with a cut at the end of the old one."""
+        number = self._number + 1
+        usual = SEGMENT_BYTES if self._number else FIRST_SEGMENT_BYTES
+        needed = SEGMENT_HEAD.size + size + CUT_BYTES + HEADER.size
+        memory = self._allocate(self._folder.segment_path(number), _pages(max(usual, needed)))
+        memory[: SEGMENT_HEAD.size] = SEGMENT_HEAD.pack(SEGMENT_MAGIC, number)
+        if self._segment is not None:
+            if self._has_uncut(self._segment):
+                self._last_cut = Place(self._number, self._segment.seal(pack_cut(now_us())))
+            else:
+                self._segment.seal(b"")
+        segment = _Mapped(memory)
+        self._number, self._segment = number, segment
+        self.append_point = _point_appender(segment, self._lock, self._point_anew)
+        self.append_row = _row_appender(segment, self._lock, self._row_anew)
+
+    def _record_dropped(self) -> None:
+        """Note the dropped calls in the run itself, so that its readers know."""
+        count = self.dropped_calls
+        self._append(
+            pack_tail(
+                EVENT,
+                EVENT_NAMES.index("tags_set"),
+                TIME.pack(now_us()) + body_json(TagsSet({DROPPED_TAG: str(count)})),
+            )
+        )
+        if self.dropped_calls == count:
+            self._dropped_recorded = count
+
+
+def _pages(size: int) -> int:
+    """Return the size rounded up to whole pages."""
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -1,0 +1,343 @@
+"""One writer's folder on disk: its lock, its facts, its segments and how far they are sent.
+
+    <spool_dir>/<writer_id>/lock            held by the process that writes or ships it
+                            meta.json       whose stream it is
+                            000001.spool …  segments, see `spool_format`
+                            ack             how far the log has taken it
+                            blobs/<sha256>  bytes of artifacts that are not uploaded yet
+                            refused/        records the log would not take, kept for people
+
+Must not know what records mean.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from trialog.file_lock import FileLock
+from trialog.spool_format import FORMAT_VERSION, SEGMENT_HEAD, SEGMENT_MAGIC
+from trialog_schemas.errors import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SEGMENT_SUFFIX = ".spool"
+_ACK = struct.Struct("<QQQQ32sBiq")
+_ACK_SLOT_BYTES = 128
+_CRC = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEvent:
+    """What a run entered without an answer still has to tell the catalog."""
+
+    at_us: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolMeta:
+    """Whose stream a folder holds; written once, when the folder is made.
+
+    Args:
+        writer_id, run_id, account, user: the identity all its events have.
+        experiment_name, run_name: for people who list spools.
+        url, kafka: where its events belong.
+        catalog: the event that creates the run, if nobody was there to take it.
+        version: version of the records.
+    """
+
+    writer_id: str
+    run_id: str
+    account: str
+    user: str
+    experiment_name: str
+    run_name: str
+    url: str
+    kafka: str | None
+    catalog: CatalogEvent | None = None
+    version: int = FORMAT_VERSION
+
+    def to_json(self) -> bytes:
+        """Return the form of `meta.json`."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> SpoolMeta:
+        """Read `meta.json`.
+
+        Raises:
+            SpoolError: it is damaged, or of a version this release cannot read.
+        """
+        try:
+            fields = orjson.loads(raw)
+            catalog = fields.pop("catalog")
+            meta = cls(**fields, catalog=CatalogEvent(**catalog) if catalog else None)
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as exc:
+            raise SpoolError(f"the spool's meta.json cannot be read ({exc})") from exc
+        if meta.version != FORMAT_VERSION:
+            raise SpoolError(
+                f"the spool is of version {meta.version}, known is {FORMAT_VERSION}; "
+                "sync it with the release that wrote it"
+            )
+        return meta
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """How far the log has taken a stream.
+
+    Args:
+        segment, offset: where the next stretch begins.
+        next_seq: the seq of its first event.
+        chain: the writer's chain before it (32 bytes).
+        is_catalog_acked: the catalog event is in the log, or there is none.
+        partition, log_offset: where the last record went; −1 before the first.
+    """
+
+    segment: int
+    offset: int
+    next_seq: int
+    chain: bytes
+    is_catalog_acked: bool = False
+    partition: int = -1
+    log_offset: int = -1
+
+
+class SpoolFolder:
+    """The folder of one writer, whose lock this process holds."""
+
+    def __init__(self, path: Path, meta: SpoolMeta, lock: FileLock) -> None:
+        self.path = path
+        self.meta = meta
+        self._lock = lock
+        self._ack_file: int | None = None
+        self._acks = 0
+
+    @classmethod
+    def create(cls, spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
+        """Make the folder of a new writer and take its lock.
+
+        Raises:
+            SpoolError: the folder cannot be made there.
+        """
+        path = spool_dir / meta.writer_id
+        # Made under another name, so that nobody can adopt it before its lock is taken.
+        unborn = spool_dir / f".{meta.writer_id}"
+        try:
+            unborn.mkdir(parents=True, mode=0o700)
+            lock = FileLock(unborn / "lock")
+            lock.take_nowait()
+            (unborn / "meta.json").write_bytes(meta.to_json())
+            unborn.rename(path)
+        except OSError as exc:
+            raise SpoolError(
+                f"spool folder {path} cannot be made: {exc.strerror}; give another with "
+                "TRIALOG_SPOOL_DIR or Session(spool_dir=…)"
+            ) from exc
+        return cls(path, meta, lock)
+
+    @classmethod
+    def adopt(cls, path: Path) -> SpoolFolder | None:
+        """Return the folder if its process is dead and nobody else has adopted it.
+
+        Raises:
+            SpoolError: it is free, but its facts cannot be read.
+        """
+        lock = FileLock(path / "lock")
+        try:
+            if not lock.take_nowait():
+                return None
+            meta = SpoolMeta.from_json((path / "meta.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):  # removed while we looked
+            lock.release()
+            return None
+        except OSError as exc:
+            lock.release()
+            raise SpoolError(f"spool {path} cannot be opened: {exc.strerror}") from exc
+        except SpoolError as exc:
+            lock.release()
+            raise SpoolError(f"{exc.message}: {path}") from exc
+        return cls(path, meta, lock)
+
+    def segment_path(self, number: int) -> Path:
+        """Return the file of a segment."""
+        return self.path / f"{number:06d}{_SEGMENT_SUFFIX}"
+
+    def segments(self) -> list[int]:
+        """Return the numbers of the segments that are there, ascending."""
+        return sorted(
+            int(entry.stem)
+            for entry in self.path.iterdir()
+            if entry.suffix == _SEGMENT_SUFFIX and entry.stem.isdigit()
+        )
+
+    def read_segment(self, number: int, start: int, end: int | None = None) -> bytes:
+        """Return a segment's bytes from `start` to `end` (or its own end), whole words only.
+
+        A segment whose head is not the expected one gives no bytes.
+        """
+        file = os.open(self.segment_path(number), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            size = os.fstat(file).st_size
+            head = os.read(file, SEGMENT_HEAD.size)
+            if len(head) < SEGMENT_HEAD.size or SEGMENT_HEAD.unpack(head) != (
+                SEGMENT_MAGIC,
+                number,
+            ):
+                return b""
+            stop = size if end is None else min(end, size)
+            os.lseek(file, start, os.SEEK_SET)
+            return _read_all(file, max(stop - start, 0) & -8)
+        finally:
+            os.close(file)
+
+    def delete_segment(self, number: int) -> None:
+        """Remove a segment that nobody needs any more."""
+        self.segment_path(number).unlink(missing_ok=True)
+
+    def read_ack(self) -> Ack | None:
+        """Return how far the stream was taken, or None if nothing ever was."""
+        try:
+            raw = (self.path / "ack").read_bytes()
+        except FileNotFoundError:
+            return None
+        slots = [_read_slot(raw[at : at + _ACK_SLOT_BYTES]) for at in (0, _ACK_SLOT_BYTES)]
+        known = [slot for slot in slots if slot is not None]
+        if not known:
+            return None
+        self._acks, ack = max(known, key=lambda slot: slot[0])
+        return ack
+
+    def write_ack(self, ack: Ack) -> None:
+        """Note how far the stream is taken; a torn write leaves the one before."""
+        if self._ack_file is None:
+            self._ack_file = os.open(
+                self.path / "ack", os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600
+            )
+        self._acks += 1
+        body = _ACK.pack(
+            self._acks,
+            ack.segment,
+            ack.offset,
+            ack.next_seq,
+            ack.chain,
+            ack.is_catalog_acked,
+            ack.partition,
+            ack.log_offset,
+        )
+        os.lseek(self._ack_file, (self._acks % 2) * _ACK_SLOT_BYTES, os.SEEK_SET)
+        os.write(self._ack_file, _CRC.pack(zlib.crc32(body)) + body)
+
+    def store_blob(self, sha256: str, content: bytes) -> None:
+        """Keep an artifact's bytes until they are uploaded; whole or not at all.
+
+        Raises:
+            OSError: the disk is full or broken.
+        """
+        folder = self.path / "blobs"
+        if (folder / sha256).exists():
+            return
+        folder.mkdir(exist_ok=True)
+        unborn = folder / f".{sha256}"
+        try:
+            unborn.write_bytes(content)
+            unborn.rename(folder / sha256)
+        except OSError:
+            unborn.unlink(missing_ok=True)
+            raise
+
+    def read_blob(self, sha256: str) -> bytes | None:
+        """Return an artifact's bytes, or None if they were uploaded and deleted already."""
+        try:
+            return (self.path / "blobs" / sha256).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def delete_blob(self, sha256: str) -> None:
+        """Remove bytes that are uploaded and whose event is in the log."""
+        (self.path / "blobs" / sha256).unlink(missing_ok=True)
+
+    def keep_refused(self, name: str, content: bytes) -> None:
+        """Keep what the log or the store would not take, so that it is not lost for people."""
+        folder = self.path / "refused"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+
+    @property
+    def has_refused(self) -> bool:
+        """Tell whether something was refused here, so that the folder must stay."""
+        return (self.path / "refused").exists()
+
+    def sync_to_disk(self, number: int) -> None:
+        """Make a segment's bytes survive a power failure; slow, not for the caller's thread."""
+        file = os.open(self.segment_path(number), os.O_RDWR)
+        try:
+            getattr(os, "fdatasync", os.fsync)(file)
+        finally:
+            os.close(file)
+
+    def release(self) -> None:
+        """Let go of the folder; it stays for whoever adopts it."""
+        self._close_ack()
+        self._lock.release()
+
+    def forget_in_child(self) -> None:
+        """Drop what a child made by fork inherited; the parent goes on holding the folder."""
+        self._close_ack()
+        self._lock.drop_in_child()
+
+    def remove(self) -> None:
+        """Delete the folder; everything in it is applied."""
+        self._close_ack()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
+
+    def _close_ack(self) -> None:
+        if self._ack_file is not None:
+            os.close(self._ack_file)
+            self._ack_file = None
+
+
+def writer_folders(spool_dir: Path) -> Iterator[Path]:
+    """Yield the folders of writers in a spool folder, oldest first; none if it does not exist."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(spool_dir) if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if not name.startswith("."):
+            yield spool_dir / name
+
+
+def _read_all(file: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size > 0:
+        part = os.read(file, size)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    whole = b"".join(parts)
+    return whole[: len(whole) & -8]
+
+
+def _read_slot(slot: bytes) -> tuple[int, Ack] | None:
+    if len(slot) < _CRC.size + _ACK.size:
+        return None
+    body = slot[_CRC.size : _CRC.size + _ACK.size]
+    if zlib.crc32(body) != _CRC.unpack_from(slot)[0]:
+        return None
+    count, segment, offset, next_seq, chain, is_catalog_acked, partition, log_offset = _ACK.unpack(
+        body
+    )
+    ack = Ack(segment, offset, next_seq, chain, bool(is_catalog_acked), partition, log_offset)
+    return count, ack

@@ -1,0 +1,221 @@
+"""From a writer's spool to records of the log: the same bytes each time it is read.
+
+A stretch, what stands between two cuts, becomes events in a way that depends on nothing but the
+stretch, the seq and the chain before it. Reading it again after a crash gives the same seqs and
+digests, so that sending it again has no second effect. Must not send anything.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from trialog.ids import now_us
+from trialog.spool_folder import Ack
+from trialog.spool_format import (
+    CHECKSUM,
+    EVENT_NAMES,
+    HEADER,
+    POINT,
+    ROW,
+    SEGMENT_HEAD,
+    TIME,
+    SegmentScan,
+)
+from trialog_schemas.events import EVENT_VERSION, LongBlock, MetricsLogged, WideBlock
+from trialog_schemas.limits import PAYLOAD_BYTES_TARGET
+from trialog_schemas.wire import (
+    RecordHeader,
+    body_blob,
+    body_json,
+    encode_raw_event,
+    event_id_for,
+    first_hash,
+    next_hash,
+    pack_record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trialog.spool_folder import SpoolFolder, SpoolMeta
+    from trialog.spool_format import Damage, Region, Stretch
+    from trialog_schemas.events import Block
+
+_WORD = 8
+_STEP, _TIME, _VALUE = 2, 3, 4
+"""Words of a POINT or ROW record behind its header of two words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that has no seq yet: type, time in µs, body as JSON, packed columns."""
+
+    type: str
+    at_us: int
+    body: bytes
+    blob: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyRecord:
+    """A record to send, and how far the stream is taken once the log has it."""
+
+    key: str
+    value: bytes
+    ack: Ack | None
+
+
+@dataclass(frozen=True, slots=True)
+class LostBytes:
+    """What of a segment could not be read; everything around it was."""
+
+    segment: int
+    damage: Damage
+
+
+def first_ack(meta: SpoolMeta) -> Ack:
+    """Return where a stream begins of which the log has nothing yet."""
+    start = first_hash(meta.account, meta.user, meta.run_id, meta.writer_id)
+    return Ack(1, SEGMENT_HEAD.size, 1, start, is_catalog_acked=meta.catalog is None)
+
+
+class StreamReader:
+    """Reads one writer's spool from where the log has it to its end; keeps what it learned.
+
+    Args:
+        folder: the writer's folder, whose lock is held.
+        is_checked: look at checksums: another process wrote it, or a power failure came between.
+    """
+
+    def __init__(self, folder: SpoolFolder, *, is_checked: bool) -> None:
+        self._folder = folder
+        self._is_checked = is_checked
+        self._scan = SegmentScan(is_checked=is_checked)
+        self._scanned = 0
+        self.ack = folder.read_ack() or first_ack(folder.meta)
+        self.lost: list[LostBytes] = []
+
+    def records(self, end: tuple[int, int] | None = None) -> Iterator[ReadyRecord]:
+        """Yield the records up to a place (segment, offset), or to the end of a dead spool.
+
+        The last record of a stretch carries the `Ack` that its acceptance earns; the reader goes
+        on from there whether it was accepted or not, so make a new reader after a failure.
+        """
+        for number in self._folder.segments():
+            if number < self.ack.segment or (end is not None and number > end[0]):
+                continue
+            stop = end[1] if end is not None and number == end[0] else None
+            yield from self._segment_records(number, stop)
+
+    def _segment_records(self, number: int, stop: int | None) -> Iterator[ReadyRecord]:
+        start = self.ack.offset if number == self.ack.segment else SEGMENT_HEAD.size
+        base = start
+        if number != self._scanned:
+            # Names are declared before they are used: read the segment from its beginning.
+            self._scan, self._scanned = SegmentScan(is_checked=self._is_checked), number
+            base = SEGMENT_HEAD.size
+        data = memoryview(self._folder.read_segment(number, base, stop))
+        for stretch in self._scan.stretches(data, base, base):
+            if stretch.end <= start:
+                continue
+            self.lost += [LostBytes(number, damage) for damage in stretch.damages]
+            drafts = list(_drafts(stretch, data, base, self._scan))
+            yield from self._records_of(
+                drafts, replace(self.ack, segment=number, offset=stretch.end)
+            )
+
+    def _records_of(self, drafts: list[Draft], reached: Ack) -> Iterator[ReadyRecord]:
+        """Give the drafts their seqs and put them into records of about the usual size."""
+        seq, chain = self.ack.next_seq, self.ack.chain
+        self.ack = reached
+        ready: list[tuple[int, bytes, list[bytes]]] = []
+        filled = PAYLOAD_BYTES_TARGET
+        for draft in drafts:
+            event = _encode(self._folder.meta.writer_id, seq, draft)
+            if filled + len(event) > PAYLOAD_BYTES_TARGET:
+                ready.append((seq, chain, []))
+                filled = 0
+            ready[-1][2].append(event)
+            filled += len(event)
+            chain, seq = next_hash(chain, event), seq + 1
+        self.ack = replace(reached, next_seq=seq, chain=chain)
+        meta = self._folder.meta
+        for index, (first, prev, events) in enumerate(ready, 1):
+            header = RecordHeader(
+                meta.account, meta.user, meta.run_id, meta.writer_id, first, len(events), prev
+            )
+            ack = self.ack if index == len(ready) else None
+            yield ReadyRecord(header.key, pack_record(header, events), ack)
+
+
+def _encode(writer_id: str, seq: int, draft: Draft) -> bytes:
+    event_id = event_id_for(writer_id, seq, draft.at_us)
+    head = (
+        f'{{"seq":{seq},"id":"{event_id}","type":"{draft.type}","v":{EVENT_VERSION},'
+        f'"at":{draft.at_us},"body":'
+    )
+    return encode_raw_event(head, draft.body, draft.blob)
+
+
+def _drafts(stretch: Stretch, data: memoryview, base: int, scan: SegmentScan) -> Iterator[Draft]:
+    """Yield the events of a stretch: metric blocks together, up to the usual size of a record."""
+    at_us = now_us() if stretch.at_us is None else stretch.at_us
+    blocks: list[Block] = []
+    filled = 0
+    for region in stretch.regions:
+        if region.kind not in (POINT, ROW):
+            if blocks:
+                yield _metrics(blocks, at_us)
+                blocks, filled = [], 0
+            yield _event_draft(region, data, base)
+            continue
+        for part in _parts(region):
+            block = _block(part, data[part.start - base :], scan)
+            size = part.records * part.stride
+            if blocks and filled + size > PAYLOAD_BYTES_TARGET:
+                yield _metrics(blocks, at_us)
+                blocks, filled = [], 0
+            blocks.append(block)
+            filled += size
+    if blocks:
+        yield _metrics(blocks, at_us)
+
+
+def _metrics(blocks: list[Block], at_us: int) -> Draft:
+    body = MetricsLogged(tuple(blocks))
+    return Draft("metrics_logged", at_us, body_json(body), body_blob(body))
+
+
+def _event_draft(region: Region, data: memoryview, base: int) -> Draft:
+    at = region.start - base
+    (size,) = CHECKSUM.unpack_from(data, at + CHECKSUM.size)
+    (at_us,) = TIME.unpack_from(data, at + HEADER.size)
+    body = bytes(data[at + HEADER.size + TIME.size : at + size])
+    return Draft(EVENT_NAMES[region.shape], at_us, body)
+
+
+def _parts(region: Region) -> Iterator[Region]:
+    """Cut a long region into pieces of about the usual size of a record."""
+    most = max(1, PAYLOAD_BYTES_TARGET // region.stride)
+    for first in range(0, region.records, most):
+        yield region._replace(
+            start=region.start + first * region.stride, records=min(most, region.records - first)
+        )
+
+
+def _block(region: Region, data: memoryview, scan: SegmentScan) -> Block:
+    """Gather the columns of equal records: strided copies in C, nothing per point."""
+    words = data[: region.records * region.stride].cast("Q")
+    stride = region.stride // _WORD
+    steps, times = words[_STEP::stride].tobytes(), words[_TIME::stride].tobytes()
+    if region.kind == ROW:
+        names = scan.tables.shapes[region.shape]
+        values = b"".join(words[_VALUE + i :: stride].tobytes() for i in range(len(names)))
+        return WideBlock(names, region.records, steps, times, values)
+    numbers = data[: region.records * region.stride].cast("I")[3 :: region.stride // 4].tolist()
+    used = {number: index for index, number in enumerate(dict.fromkeys(numbers))}
+    ids = array("I", map(used.__getitem__, numbers)).tobytes()
+    names = tuple(scan.tables.names[number] for number in used)
+    return LongBlock(names, region.records, ids, steps, times, words[_VALUE::stride].tobytes())
