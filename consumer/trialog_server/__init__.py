@@ -1,0 +1,1 @@
+"""The trialog service: from the event log to the reader."""

@@ -1,0 +1,1 @@
+"""The log: append, read, bounds. One port (`base.py`) and its adapters."""

@@ -1,0 +1,144 @@
+"""A log in this process's memory, for tests of what stands on a log. Nothing survives the process.
+
+It keeps the port's promises but the durable one, and can be told to be away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from trialog_schemas.errors import UnavailableError
+from trialog_schemas.wire import CATALOG_TOPIC, Position
+from trialog_server.log.base import (
+    LAPTOP_PARTITIONS,
+    LogRecord,
+    OffsetMissing,
+    Partition,
+    check_sizes,
+    partition_for,
+    share_bytes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trialog_server.log.base import NewRecord
+
+
+class MemoryLog:
+    """A log that lives as long as this object.
+
+    `is_away = True` makes every call raise `UnavailableError`, as a stopped store does.
+    """
+
+    def __init__(self, events_partitions: int = LAPTOP_PARTITIONS) -> None:
+        self._events_partitions = events_partitions
+        self._records: dict[Partition, list[LogRecord]] = defaultdict(list)
+        self._appended = asyncio.Event()
+        self.is_away = False
+
+    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        """Store the records; return their positions."""
+        check_sizes(records)
+        self.check_here()
+        positions = []
+        at_us = time.time_ns() // 1000
+        for record in records:
+            partition = partition_for(self, record)
+            stored = self._records[partition]
+            offset = len(stored)
+            stored.append(LogRecord(partition, offset, at_us, record.key, record.value))
+            positions.append(Position(partition.topic, partition.number, offset))
+        self._appended.set()
+        self._appended = asyncio.Event()
+        return positions
+
+    def reader(self) -> MemoryLogReader:
+        """Return a new reader, without an assignment."""
+        return MemoryLogReader(self)
+
+    async def bounds(self, partition: Partition) -> tuple[int, int]:
+        """Return 0 and the offset the next record will get."""
+        self.check_here()
+        return 0, len(self._records[partition])
+
+    async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
+        """Return the records at the given offsets, in ascending order of offset."""
+        self.check_here()
+        stored = self._records[partition]
+        for offset in offsets:
+            if not 0 <= offset < len(stored):
+                raise OffsetMissing(partition, offset, 0, len(stored))
+        return [stored[offset] for offset in sorted(set(offsets))]
+
+    def partition_count(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        return 1 if topic == CATALOG_TOPIC else self._events_partitions
+
+    async def close(self) -> None:
+        """Do nothing; there are no connections."""
+
+    def stored(self, partition: Partition) -> list[LogRecord]:
+        """Return what a partition holds; the list itself, so that a test can damage it."""
+        return self._records[partition]
+
+    def check_here(self) -> None:
+        """Raise `UnavailableError` when the log was told to be away."""
+        if self.is_away:
+            raise UnavailableError("the log in memory was told to be away")
+
+    def next_append(self) -> asyncio.Event:
+        """Return an event that the next append sets; take it before looking for records."""
+        return self._appended
+
+
+class MemoryLogReader:
+    """Reads a `MemoryLog`."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self._positions: dict[Partition, int] = {}
+
+    def assign(self, positions: Mapping[Partition, int]) -> None:
+        """Replace what is read: each partition with the offset to read next."""
+        self._positions = dict(positions)
+
+    async def fetch(self, *, bytes_max: int, wait_s: float) -> dict[Partition, list[LogRecord]]:
+        """Return the next records, or an empty mapping after `wait_s`."""
+        deadline_s = time.monotonic() + wait_s
+        while True:
+            appended = self._log.next_append()
+            self._log.check_here()
+            found = self._take(bytes_max)
+            left_s = deadline_s - time.monotonic()
+            if found or left_s <= 0:
+                return found
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(appended.wait(), left_s)
+
+    async def close(self) -> None:
+        """Do nothing; there are no connections."""
+
+    def _take(self, bytes_max: int) -> dict[Partition, list[LogRecord]]:
+        share = share_bytes(bytes_max, len(self._positions))
+        found = {}
+        for partition, position in self._positions.items():
+            stored = self._log.stored(partition)
+            if position > len(stored):
+                raise OffsetMissing(partition, position, 0, len(stored))
+            size = 0
+            taken: list[LogRecord] = []
+            for record in stored[position:]:
+                if taken and size + len(record.value) > share:
+                    break
+                taken.append(record)
+                size += len(record.value)
+            if taken:
+                found[partition] = taken
+        for partition, taken in found.items():
+            self._positions[partition] = taken[-1].offset + 1
+        return found
