@@ -1,0 +1,1 @@
+"""Everything that knows PostgreSQL: pool, migrations, statements and the server from the wheel."""

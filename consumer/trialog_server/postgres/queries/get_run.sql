@@ -1,0 +1,83 @@
+-- One live run with parameters, metric summaries and newest artifacts, by id or by its experiment's and its own name; served by runs_pkey or runs_live_name.
+-- $1 account, $2 run id or null, $3 experiment name or null, $4 run name or null
+-- Of several runs with one name (MLflow clients may make them) the newest is given.
+WITH page AS (
+    SELECT r.*, r.name AS run_name, e.name AS experiment_name,
+           row_number() OVER (ORDER BY r.created_at DESC, r.run_id DESC) AS place,
+           0 AS key_rank, 0::double precision AS key_number, '' AS key_text
+    FROM live.runs r
+    JOIN live.experiments e ON e.experiment_id = r.experiment_id
+    WHERE r.account = $1 AND r.deleted_at IS NULL AND e.deleted_at IS NULL
+      AND (r.run_id = $2::uuid OR (e.account = $1 AND e.name = $3::text AND r.name = $4::text))
+    ORDER BY r.created_at DESC, r.run_id DESC LIMIT 1
+),
+counted AS MATERIALIZED (
+    SELECT count(*) AS total FROM page
+)
+-- run rows: this part is the same in list_runs, search_runs and get_run
+SELECT
+    counted.total,
+    page.run_id,
+    page.account,
+    page.run_name,
+    page.experiment_id,
+    page.experiment_name,
+    coalesce(s.status, 'InProgress') AS status,
+    s.failure_message,
+    page.created_at,
+    coalesce(s.started_at, page.created_at) AS started_at,
+    s.ended_at,
+    s.last_event_at,
+    page.parent_run_id,
+    (SELECT parent.name FROM live.runs parent
+     WHERE parent.run_id = page.parent_run_id) AS parent_run_name,
+    page.created_by,
+    page.tags,
+    s.tags AS tags_set,
+    coalesce(s.points, 0) AS points,
+    coalesce(s.rejected, 0) AS rejected,
+    parameter_rows.names AS parameter_names,
+    parameter_rows.json_values AS parameter_values,
+    metric_rows.names AS metric_names,
+    metric_rows.last AS metric_last,
+    metric_rows.last_step AS metric_last_step,
+    metric_rows.min AS metric_min,
+    metric_rows.max AS metric_max,
+    metric_rows.mean AS metric_mean,
+    metric_rows.points AS metric_points,
+    artifact_rows.artifacts,
+    page.place,
+    page.key_rank,
+    page.key_number,
+    page.key_text
+FROM counted
+LEFT JOIN page ON true
+LEFT JOIN live.run_states s ON s.run_id = page.run_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(p.name ORDER BY p.name) AS names,
+           array_agg(p.value ORDER BY p.name) AS json_values
+    FROM live.parameters p WHERE p.run_id = page.run_id
+) AS parameter_rows ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(m.name ORDER BY m.name) AS names,
+           array_agg(m.last ORDER BY m.name) AS last,
+           array_agg(m.last_step ORDER BY m.name) AS last_step,
+           array_agg(m.min ORDER BY m.name) AS min,
+           array_agg(m.max ORDER BY m.name) AS max,
+           array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,
+           array_agg(m.points ORDER BY m.name) AS points
+    FROM live.metric_summaries m WHERE m.run_id = page.run_id
+) AS metric_rows ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object(
+               'name', newest.name, 'version', newest.version, 'kind', newest.kind,
+               'sha256', encode(newest.sha256, 'hex'), 'size', newest.size,
+               'media_type', newest.media_type, 'is_output', newest.is_output,
+               'uri', newest.uri, 'model', newest.model
+           ) ORDER BY newest.name) AS artifacts
+    FROM (
+        SELECT DISTINCT ON (a.name) a.* FROM live.artifacts a
+        WHERE a.run_id = page.run_id ORDER BY a.name, a.version DESC
+    ) AS newest
+) AS artifact_rows ON true
+ORDER BY page.place;

@@ -1,0 +1,200 @@
+-- One page of an experiment's live runs that meet every condition, in the asked order; parameters_pkey and metric_summaries_pkey serve conditions and order, runs_created the candidates.
+-- $1 account, $2 experiment name
+-- conditions, one array element each: $3 source, $4 name, $5 field, $6 operator, $7 low, $8 high, $9 text
+-- order: $10 source, $11 name, $12 field, $13 descending; after which run: $14 rank, $15 number, $16 text, $17 id; $18 rows at most
+-- No row at all: there is no such experiment. A row without run_id: the page is empty.
+WITH experiment AS (
+    SELECT e.experiment_id, e.name AS experiment_name FROM live.experiments e
+    WHERE e.account = $1 AND e.name = $2 AND e.deleted_at IS NULL
+),
+candidate AS (
+    SELECT r.*, coalesce(s.status, 'InProgress') AS status, s.ended_at,
+           coalesce(s.started_at, r.created_at) AS started_at
+    FROM live.runs r
+    LEFT JOIN live.run_states s ON s.run_id = r.run_id
+    WHERE r.experiment_id = (SELECT experiment_id FROM experiment) AND r.deleted_at IS NULL
+),
+condition AS (
+    SELECT * FROM unnest(
+        $3::text[], $4::text[], $5::text[], $6::text[],
+        $7::double precision[], $8::double precision[], $9::text[]
+    ) AS c (source, name, field, operator, low, high, wanted)
+),
+-- What each condition looks at: a run has at most one value for it.
+value AS (
+    SELECT r.run_id, c.operator, c.low, c.high, c.wanted,
+           CASE WHEN c.field = 'number' THEN p.value_number END AS number,
+           CASE c.field WHEN 'text' THEN p.value_text WHEN 'json' THEN p.value END AS text
+    FROM condition c
+    CROSS JOIN candidate r
+    JOIN live.parameters p ON p.run_id = r.run_id AND p.name = c.name
+    WHERE c.source = 'params'
+    UNION ALL
+    SELECT r.run_id, c.operator, c.low, c.high, c.wanted,
+           CASE c.field
+               WHEN 'last' THEN m.last WHEN 'min' THEN m.min WHEN 'max' THEN m.max
+               WHEN 'mean' THEN m.total / nullif(m.counted, 0)
+               WHEN 'count' THEN m.points::double precision
+           END,
+           NULL
+    FROM condition c
+    CROSS JOIN candidate r
+    JOIN live.metric_summaries m ON m.run_id = r.run_id AND m.name = c.name
+    WHERE c.source = 'metrics'
+    UNION ALL
+    SELECT r.run_id, c.operator, c.low, c.high, c.wanted, NULL,
+           CASE c.field WHEN 'status' THEN r.status WHEN 'run_name' THEN r.name END
+    FROM condition c
+    CROSS JOIN candidate r
+    WHERE c.source = 'run'
+),
+met AS (
+    SELECT v.run_id, count(*) AS conditions
+    FROM value v
+    WHERE CASE v.operator
+        WHEN 'within' THEN v.number BETWEEN v.low AND v.high
+        WHEN 'outside' THEN coalesce(v.number NOT BETWEEN v.low AND v.high, true)
+        WHEN '=' THEN v.text = v.wanted
+        WHEN '!=' THEN coalesce(v.text <> v.wanted, true)
+        WHEN '<' THEN v.text < v.wanted COLLATE "C"
+        WHEN '<=' THEN v.text <= v.wanted COLLATE "C"
+        WHEN '>' THEN v.text > v.wanted COLLATE "C"
+        WHEN '>=' THEN v.text >= v.wanted COLLATE "C"
+        WHEN 'like' THEN v.text LIKE v.wanted COLLATE "C" ESCAPE ''
+    END
+    GROUP BY v.run_id
+),
+matched AS (
+    SELECT r.* FROM candidate r
+    LEFT JOIN met ON met.run_id = r.run_id
+    WHERE coalesce(met.conditions, 0) = cardinality($3::text[])
+),
+sort_value AS (
+    SELECT r.*,
+           CASE $10::text
+               WHEN 'params' THEN p.value_number
+               WHEN 'metrics' THEN CASE $12::text
+                   WHEN 'last' THEN m.last WHEN 'min' THEN m.min WHEN 'max' THEN m.max
+                   WHEN 'mean' THEN m.total / nullif(m.counted, 0)
+                   WHEN 'count' THEN m.points::double precision
+               END
+               WHEN 'run' THEN extract(epoch FROM CASE $12
+                   WHEN 'creation_time' THEN r.created_at
+                   WHEN 'start_time' THEN r.started_at
+                   WHEN 'end_time' THEN r.ended_at
+               END)::double precision
+           END AS number,
+           CASE $10
+               WHEN 'params' THEN coalesce(p.value_text, p.value)
+               WHEN 'run' THEN CASE $12 WHEN 'status' THEN r.status WHEN 'run_name' THEN r.name END
+           END AS text
+    FROM matched r
+    LEFT JOIN live.parameters p
+        ON $10 = 'params' AND p.run_id = r.run_id AND p.name = $11::text
+    LEFT JOIN live.metric_summaries m
+        ON $10 = 'metrics' AND m.run_id = r.run_id AND m.name = $11
+),
+-- Numbers stand before texts, NaN after both, missing values last, in either direction.
+keyed AS (
+    SELECT v.*,
+           CASE WHEN v.number = 'NaN' THEN 2 WHEN v.number IS NOT NULL THEN 0
+                WHEN v.text IS NOT NULL THEN 1 ELSE 3 END AS key_rank,
+           CASE WHEN v.number IS NULL OR v.number = 'NaN' THEN 0 ELSE v.number END AS key_number,
+           CASE WHEN v.number IS NULL THEN coalesce(v.text, '') ELSE '' END COLLATE "C" AS key_text
+    FROM sort_value v
+),
+picked AS (
+    SELECT k.*, row_number() OVER (
+               ORDER BY k.key_rank,
+                   CASE WHEN NOT $13::bool THEN k.key_number END,
+                   CASE WHEN $13 THEN k.key_number END DESC,
+                   CASE WHEN NOT $13 THEN k.key_text END,
+                   CASE WHEN $13 THEN k.key_text END DESC,
+                   CASE WHEN NOT $13 THEN k.run_id END,
+                   CASE WHEN $13 THEN k.run_id END DESC
+           ) AS place
+    FROM keyed k
+    WHERE CASE
+        WHEN $14::int IS NULL THEN true
+        WHEN k.key_rank <> $14 THEN k.key_rank > $14
+        WHEN $13 THEN (k.key_number, k.key_text, k.run_id)
+                    < ($15::double precision, $16::text COLLATE "C", $17::uuid)
+        ELSE (k.key_number, k.key_text, k.run_id)
+           > ($15, $16 COLLATE "C", $17)
+    END
+),
+page AS (
+    SELECT picked.*, picked.name AS run_name, experiment.experiment_name
+    FROM picked CROSS JOIN experiment
+    ORDER BY picked.place LIMIT $18
+),
+counted AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM matched) AS total FROM experiment
+)
+-- run rows: this part is the same in list_runs, search_runs and get_run
+SELECT
+    counted.total,
+    page.run_id,
+    page.account,
+    page.run_name,
+    page.experiment_id,
+    page.experiment_name,
+    coalesce(s.status, 'InProgress') AS status,
+    s.failure_message,
+    page.created_at,
+    coalesce(s.started_at, page.created_at) AS started_at,
+    s.ended_at,
+    s.last_event_at,
+    page.parent_run_id,
+    (SELECT parent.name FROM live.runs parent
+     WHERE parent.run_id = page.parent_run_id) AS parent_run_name,
+    page.created_by,
+    page.tags,
+    s.tags AS tags_set,
+    coalesce(s.points, 0) AS points,
+    coalesce(s.rejected, 0) AS rejected,
+    parameter_rows.names AS parameter_names,
+    parameter_rows.json_values AS parameter_values,
+    metric_rows.names AS metric_names,
+    metric_rows.last AS metric_last,
+    metric_rows.last_step AS metric_last_step,
+    metric_rows.min AS metric_min,
+    metric_rows.max AS metric_max,
+    metric_rows.mean AS metric_mean,
+    metric_rows.points AS metric_points,
+    artifact_rows.artifacts,
+    page.place,
+    page.key_rank,
+    page.key_number,
+    page.key_text
+FROM counted
+LEFT JOIN page ON true
+LEFT JOIN live.run_states s ON s.run_id = page.run_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(p.name ORDER BY p.name) AS names,
+           array_agg(p.value ORDER BY p.name) AS json_values
+    FROM live.parameters p WHERE p.run_id = page.run_id
+) AS parameter_rows ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(m.name ORDER BY m.name) AS names,
+           array_agg(m.last ORDER BY m.name) AS last,
+           array_agg(m.last_step ORDER BY m.name) AS last_step,
+           array_agg(m.min ORDER BY m.name) AS min,
+           array_agg(m.max ORDER BY m.name) AS max,
+           array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,
+           array_agg(m.points ORDER BY m.name) AS points
+    FROM live.metric_summaries m WHERE m.run_id = page.run_id
+) AS metric_rows ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object(
+               'name', newest.name, 'version', newest.version, 'kind', newest.kind,
+               'sha256', encode(newest.sha256, 'hex'), 'size', newest.size,
+               'media_type', newest.media_type, 'is_output', newest.is_output,
+               'uri', newest.uri, 'model', newest.model
+           ) ORDER BY newest.name) AS artifacts
+    FROM (
+        SELECT DISTINCT ON (a.name) a.* FROM live.artifacts a
+        WHERE a.run_id = page.run_id ORDER BY a.name, a.version DESC
+    ) AS newest
+) AS artifact_rows ON true
+ORDER BY page.place;
