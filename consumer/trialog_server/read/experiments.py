@@ -1,0 +1,120 @@
+"""Experiments: one by name or id, and a page of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trialog_schemas.errors import ResourceNotFoundError, did_you_mean, shown
+from trialog_server.read.ask import ask
+from trialog_server.read.pages import PageRequest, place_of, token_after
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import asyncpg
+
+    from trialog_server.postgres.pool import Pool
+
+NEAR_NAMES_MAX = 200
+"""How many of the newest names are looked through for a "did you mean"."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentView:
+    """An experiment as it is shown; `run_count` counts live runs."""
+
+    experiment_id: str
+    account: str
+    number: int
+    name: str
+    description: str | None
+    tags: dict[str, str]
+    created_at: datetime
+    created_by: dict[str, str]
+    modified_at: datetime
+    modified_by: dict[str, str]
+    run_count: int
+
+    @property
+    def arn(self) -> str:
+        """The experiment's stable, unique resource name."""
+        return f"arn:trialog:experiment/{self.account}/{self.experiment_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentPage:
+    """A page of experiments, where the next one begins, and how many there are in all."""
+
+    experiments: tuple[ExperimentView, ...]
+    next_token: str | None
+    total: int
+
+
+async def list_experiments(pool: Pool, account: str, request: PageRequest) -> ExperimentPage:
+    """Return one page of the account's live experiments."""
+    place = place_of(request)
+    rows = await ask(
+        pool,
+        "list_experiments",
+        account,
+        request.order,
+        place.time,
+        place.name,
+        place.item_id,
+        request.max_results + 1,
+    )
+    found = tuple(_experiment(row) for row in rows if row["experiment_id"] is not None)
+    shown_ones = found[: request.max_results]
+    token = None
+    if len(found) > len(shown_ones):
+        last = shown_ones[-1]
+        token = token_after(request, last.created_at, last.name, last.experiment_id)
+    return ExperimentPage(shown_ones, token, rows[0]["total"])
+
+
+async def get_experiment(pool: Pool, account: str, name: str) -> ExperimentView:
+    """Return the live experiment of that name.
+
+    Raises:
+        ResourceNotFoundError: there is none; the message names a near one.
+    """
+    rows = await ask(pool, "get_experiment", account, name, None)
+    if not rows:
+        raise await experiment_not_found(pool, account, name)
+    return _experiment(rows[0])
+
+
+async def find_experiment(
+    pool: Pool, account: str, *, name: str | None = None, experiment_id: str | None = None
+) -> ExperimentView | None:
+    """Return the live experiment of that name or that id, or None."""
+    rows = await ask(pool, "get_experiment", account, name, experiment_id)
+    return _experiment(rows[0]) if rows else None
+
+
+async def experiment_not_found(pool: Pool, account: str, name: str) -> ResourceNotFoundError:
+    """Return the error for an unknown experiment, with a near name if there is one."""
+    rows = await ask(pool, "near_names", account, NEAR_NAMES_MAX)
+    hint = did_you_mean(name, [row["name"] for row in rows])
+    return ResourceNotFoundError(
+        f"experiment {shown(name)} does not exist{hint or '; the list shows which there are'}",
+        field="experiment_name",
+        value=name,
+    )
+
+
+def _experiment(row: asyncpg.Record) -> ExperimentView:
+    return ExperimentView(
+        experiment_id=row["experiment_id"].hex,
+        account=row["account"],
+        number=row["number"],
+        name=row["name"],
+        description=row["description"],
+        tags=row["tags"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        modified_at=row["modified_at"] or row["created_at"],
+        modified_by=row["modified_by"] or row["created_by"],
+        run_count=row["run_count"],
+    )

@@ -1,0 +1,93 @@
+"""A page of an experiment's runs, and one run by id or name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trialog_schemas.errors import ResourceNotFoundError, shown
+from trialog_server.read.ask import ask
+from trialog_server.read.experiments import experiment_not_found
+from trialog_server.read.pages import PageRequest, place_of, token_after
+from trialog_server.read.runs import RunPage, RunView, run_from_row
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from trialog_server.postgres.pool import Pool
+
+
+async def list_runs(
+    pool: Pool, account: str, experiment_name: str, request: PageRequest
+) -> RunPage:
+    """Return one page of the experiment's live runs, in one query.
+
+    Raises:
+        ResourceNotFoundError: there is no such experiment.
+    """
+    place = place_of(request)
+    rows = await ask(
+        pool,
+        "list_runs",
+        account,
+        experiment_name,
+        request.order,
+        place.time,
+        place.name,
+        place.item_id,
+        request.max_results + 1,
+    )
+    if not rows:
+        raise await experiment_not_found(pool, account, experiment_name)
+    found = tuple(run_from_row(row) for row in rows if row["run_id"] is not None)
+    shown_ones = found[: request.max_results]
+    token = None
+    if len(found) > len(shown_ones):
+        last = shown_ones[-1]
+        token = token_after(request, last.created_at, last.run_name, last.run_id)
+    return RunPage(shown_ones, token, rows[0]["total"])
+
+
+async def find_run(pool: Pool, account: str, run_id: UUID | str) -> RunView | None:
+    """Return the live run of that id, or None."""
+    rows = await ask(pool, "get_run", account, run_id, None, None)
+    return run_from_row(rows[0]) if rows and rows[0]["run_id"] is not None else None
+
+
+async def get_run(pool: Pool, account: str, run_id: UUID) -> RunView:
+    """Return the live run of that id.
+
+    Raises:
+        ResourceNotFoundError: there is none.
+    """
+    run = await find_run(pool, account, run_id)
+    if run is None:
+        raise run_not_found(run_id)
+    return run
+
+
+async def get_run_by_name(pool: Pool, account: str, experiment_name: str, run_name: str) -> RunView:
+    """Return the live run of that name; of several with one name, the newest.
+
+    Raises:
+        ResourceNotFoundError: there is no such experiment or run.
+    """
+    rows = await ask(pool, "get_run", account, None, experiment_name, run_name)
+    if rows and rows[0]["run_id"] is not None:
+        return run_from_row(rows[0])
+    if not await ask(pool, "get_experiment", account, experiment_name, None):
+        raise await experiment_not_found(pool, account, experiment_name)
+    raise ResourceNotFoundError(
+        f"experiment {experiment_name!r} has no run {shown(run_name)}; list its runs to see "
+        "which it has",
+        field="run_name",
+        value=run_name,
+    )
+
+
+def run_not_found(run_id: UUID) -> ResourceNotFoundError:
+    """Return the error for an unknown or deleted run."""
+    return ResourceNotFoundError(
+        f"run {run_id.hex!r} does not exist or was deleted; list the runs to see which there are",
+        field="run_id",
+        value=run_id.hex,
+    )

@@ -1,0 +1,299 @@
+"""The language of run searches: text to conditions and an order. Pure; must not know SQL.
+
+    filter    = condition { "and" condition }
+    condition = field operator literal
+    field     = "params." NAME | "metrics." NAME [ "." SUMMARY ] | "status" | "run_name"
+    SUMMARY   = "last" (when none is given) | "min" | "max" | "mean" | "count"
+    NAME      = letters, digits and signs without blanks, or anything in ` `, " " or ' '
+    operator  = "=" | "!=" | "<" | "<=" | ">" | ">=" | "like"     (% any text, _ one character)
+    literal   = number | 'text' | true | false | null
+    order     = ( field | "creation_time" | "start_time" | "end_time" ) [ "asc" | "desc" ]
+
+A quote inside quotes is doubled. A number never equals a text or a truth value. A run without the
+value meets no condition on it, not even `!=`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from trialog_schemas.errors import ValidationError, did_you_mean, shown
+
+FILTER_CHARS_MAX = 4096
+"""Characters of a filter or an order: far above what a person writes."""
+
+CONDITIONS_MAX = 20
+"""Conditions of one filter: bounds the work of one search."""
+
+SUMMARIES = ("last", "min", "max", "mean", "count")
+STATUSES = ("InProgress", "Completed", "Failed")
+RUN_FIELDS = ("status", "run_name")
+RUN_ORDERS = (*RUN_FIELDS, "creation_time", "start_time", "end_time")
+
+Source: TypeAlias = Literal["params", "metrics", "run"]
+
+_SOURCES: dict[str, Source] = {
+    "params": "params",
+    "parameters": "params",
+    "param": "params",
+    "parameter": "params",
+    "metrics": "metrics",
+    "metric": "metrics",
+}
+_WORD = re.compile(r"\w+")
+_BARE_NAME = re.compile(r"""[^\s=<>!'"`(),]+""")
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`""")
+_OPERATOR = re.compile(r"!=|<>|<=|>=|==|=|<|>|like\b", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])", re.ASCII)
+_BLANK = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a condition or an order looks at; `name` is empty for the run's own fields."""
+
+    source: Source
+    name: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition: a number within or outside a closed range, or a text compared with another.
+
+    A strict bound is a closed one at the next representable number, so that every comparison of
+    numbers is a range.
+    """
+
+    source: Source
+    name: str
+    field: str
+    operator: str
+    low: float | None = None
+    high: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By what the runs are sorted; missing values come last in either direction."""
+
+    source: Source
+    name: str
+    field: str
+    is_descending: bool
+
+
+NEWEST_FIRST = Order("run", "", "creation_time", is_descending=True)
+
+
+def parse_filter(text: str | None) -> tuple[Condition, ...]:
+    """Return the conditions of a filter; None or a blank text has none.
+
+    Raises:
+        ValidationError: the text is no filter; the message says where and what was expected.
+    """
+    reader = _Reader("filter", text or "")
+    conditions: list[Condition] = []
+    while not reader.is_at_end():
+        if conditions:
+            reader.expect_word("and")
+        conditions.append(_condition(reader))
+        if len(conditions) > CONDITIONS_MAX:
+            raise reader.error(f"more than {CONDITIONS_MAX} conditions; search with fewer")
+    return tuple(conditions)
+
+
+def parse_order(text: str | None) -> Order:
+    """Return the order that the text names; None or a blank text is newest first.
+
+    Raises:
+        ValidationError: the text is no order; the message says where and what was expected.
+    """
+    reader = _Reader("order_by", text or "")
+    if reader.is_at_end():
+        return NEWEST_FIRST
+    field = reader.field(RUN_ORDERS)
+    direction = "asc" if reader.is_at_end() else reader.word().lower()
+    if direction not in ("asc", "desc") or not reader.is_at_end():
+        raise reader.error("after the field stands nothing, 'asc' or 'desc'")
+    return Order(field.source, field.name, field.field, is_descending=direction == "desc")
+
+
+def _condition(reader: _Reader) -> Condition:
+    field = reader.field(RUN_FIELDS)
+    operator = reader.operator()
+    literal = reader.literal()
+    match field.source, literal:
+        case (("params" | "metrics"), float()):
+            return _number_condition(reader, field, operator, literal)
+        case "params", str():
+            return Condition("params", field.name, "text", operator, text=literal)
+        case "params", bool() | None:
+            if operator not in ("=", "!="):
+                raise reader.error("true, false and null are compared with = or != only")
+            packed = {True: "true", False: "false", None: "null"}[literal]
+            return Condition("params", field.name, "json", operator, text=packed)
+        case "run", str():
+            if field.field == "status":
+                _check_status(reader, operator, literal)
+            return Condition("run", "", field.field, operator, text=literal)
+    expected = "a number" if field.source == "metrics" else "a text in quotes"
+    raise reader.error(f"{field.field} is compared with {expected}")
+
+
+def _number_condition(reader: _Reader, field: Field, operator: str, number: float) -> Condition:
+    low, high = -math.inf, math.inf
+    match operator:
+        case "=" | "!=":
+            low = high = number
+        case "<":
+            high = math.nextafter(number, -math.inf)
+        case "<=":
+            high = number
+        case ">":
+            low = math.nextafter(number, math.inf)
+        case ">=":
+            low = number
+        case _:
+            raise reader.error("like compares texts only; give the text in quotes")
+    inside = "outside" if operator == "!=" else "within"
+    kind = "number" if field.source == "params" else field.field
+    return Condition(field.source, field.name, kind, inside, low=low, high=high)
+
+
+def _check_status(reader: _Reader, operator: str, status: str) -> None:
+    if operator not in ("=", "!="):
+        raise reader.error("status is compared with = or != only")
+    if status not in STATUSES:
+        hint = did_you_mean(status, STATUSES)
+        raise reader.error(f"a status is one of {', '.join(STATUSES)}, not {status!r}{hint}")
+
+
+class _Reader:
+    """Reads a search text from left to right; every failure names the place."""
+
+    def __init__(self, subject: str, text: str) -> None:
+        self._subject = subject
+        self._text = text
+        self._at = 0
+        if len(text) > FILTER_CHARS_MAX:
+            raise self.error(f"it has {len(text)} characters, allowed are {FILTER_CHARS_MAX}")
+        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+            raise self.error("a NUL or a lone surrogate is no text that a run can have")
+
+    def is_at_end(self) -> bool:
+        """Skip blanks and tell whether nothing follows."""
+        self._skip_blanks()
+        return self._at == len(self._text)
+
+    def word(self) -> str:
+        """Read a word."""
+        return self._read(_WORD, "a word")
+
+    def expect_word(self, word: str) -> None:
+        """Read exactly this word, in any case."""
+        self._skip_blanks()
+        found = _WORD.match(self._text, self._at)
+        if found is None or found.group().lower() != word:
+            raise self.error(f"{word!r} or the end is expected")
+        self._at = found.end()
+
+    def field(self, run_fields: tuple[str, ...]) -> Field:
+        """Read what a condition or an order looks at."""
+        word = self._read(_WORD, "a field such as params.lr, metrics.loss or status")
+        source = _SOURCES.get(word.lower())
+        if source is None:
+            if word.lower() in run_fields:
+                return Field("run", "", word.lower())
+            hint = did_you_mean(word, [*run_fields, *_SOURCES])
+            raise self.error(
+                f"{word!r} is no field; fields are params.NAME, metrics.NAME, "
+                f"{', '.join(run_fields)}{hint}"
+            )
+        if not self._text.startswith(".", self._at):
+            raise self.error(f"after {word!r} a dot and a name are expected")
+        self._at += 1
+        quoted = _QUOTED.match(self._text, self._at)
+        name = self._name()
+        if source == "params":
+            return Field("params", name, "parameter")
+        if quoted is None:
+            return _metric_field(name)
+        if not self._text.startswith(".", self._at):
+            return Field("metrics", name, "last")
+        self._at += 1
+        summary = self.word().lower()
+        if summary not in SUMMARIES:
+            raise self.error(f"a metric has {', '.join(SUMMARIES)}, not {summary!r}")
+        return Field("metrics", name, summary)
+
+    def operator(self) -> str:
+        """Read an operator; `==` and `<>` are other spellings."""
+        found = self._read(_OPERATOR, "one of = != < <= > >= like").lower()
+        return {"==": "=", "<>": "!="}.get(found, found)
+
+    def literal(self) -> float | str | bool | None:
+        """Read a number, a text in quotes, true, false or null."""
+        self._skip_blanks()
+        if number := _NUMBER.match(self._text, self._at):
+            self._at = number.end()
+            value = float(number.group())
+            if math.isinf(value):
+                raise self.error(f"{number.group()} is beyond the range of float")
+            return value
+        if quoted := _QUOTED.match(self._text, self._at):
+            self._at = quoted.end()
+            return _unquoted(quoted.group())
+        word = self._read(_WORD, "a number, a text in quotes, true, false or null")
+        words: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+        if word.lower() not in words:
+            raise self.error(f"{word!r} is no number; put a text in quotes: '{word}'")
+        return words[word.lower()]
+
+    def error(self, why: str) -> ValidationError:
+        """Return the error that names this place."""
+        near = self._text[self._at : self._at + 20]
+        place = f"at character {self._at + 1} (before {near!r})" if near else "at its end"
+        return ValidationError(
+            f"{self._subject} {shown(self._text)} cannot be read {place}: {why}",
+            field=self._subject,
+            value=self._text,
+            limit=why,
+        )
+
+    def _name(self) -> str:
+        if quoted := _QUOTED.match(self._text, self._at):
+            self._at = quoted.end()
+            return _unquoted(quoted.group())
+        return self._read(_BARE_NAME, "a name", skips_blanks=False)
+
+    def _read(self, pattern: re.Pattern[str], expected: str, *, skips_blanks: bool = True) -> str:
+        if skips_blanks:
+            self._skip_blanks()
+        found = pattern.match(self._text, self._at)
+        if found is None:
+            raise self.error(f"{expected} is expected")
+        self._at = found.end()
+        return found.group()
+
+    def _skip_blanks(self) -> None:
+        blank = _BLANK.match(self._text, self._at)
+        if blank is not None:
+            self._at = blank.end()
+
+
+def _metric_field(name: str) -> Field:
+    """Split `loss.min` into name and summary; a name that ends so is written in quotes."""
+    head, dot, tail = name.rpartition(".")
+    if dot and head and tail in SUMMARIES:
+        return Field("metrics", head, tail)
+    return Field("metrics", name, "last")
+
+
+def _unquoted(text: str) -> str:
+    quote = text[0]
+    return text[1:-1].replace(quote * 2, quote)

@@ -1,0 +1,107 @@
+"""Runs of an experiment that meet conditions, in an asked order; compare is this without pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trialog_schemas.names import check_page_size
+from trialog_server.read.ask import ask
+from trialog_server.read.experiments import experiment_not_found
+from trialog_server.read.pages import bad_token, decode_token, encode_token, token_id
+from trialog_server.read.run_filter import parse_filter, parse_order
+from trialog_server.read.runs import RunPage, run_from_row
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import asyncpg
+
+    from trialog_server.postgres.pool import Pool
+    from trialog_server.read.run_filter import Order
+
+
+@dataclass(frozen=True, slots=True)
+class RunSearch:
+    """What is searched; the grammar of `filter` and `order_by` is in run_filter.py."""
+
+    filter: str | None = None
+    order_by: str | None = None
+    max_results: int = 100
+    next_token: str | None = None
+
+    def __post_init__(self) -> None:
+        check_page_size(self.max_results)
+
+
+@dataclass(frozen=True, slots=True)
+class _SortPlace:
+    """The sort key of the last run shown; rank None: begin with the first run."""
+
+    rank: int | None = None
+    number: float | None = None
+    text: str | None = None
+    run_id: UUID | None = None
+
+
+async def search_runs(pool: Pool, account: str, experiment_name: str, search: RunSearch) -> RunPage:
+    """Return one page of the live runs that meet every condition, in one query.
+
+    Raises:
+        ValidationError: filter, order or token cannot be read.
+        ResourceNotFoundError: there is no such experiment.
+    """
+    conditions = parse_filter(search.filter)
+    order = parse_order(search.order_by)
+    after = _place_of(order, search.next_token)
+    rows = await ask(
+        pool,
+        "search_runs",
+        account,
+        experiment_name,
+        [condition.source for condition in conditions],
+        [condition.name for condition in conditions],
+        [condition.field for condition in conditions],
+        [condition.operator for condition in conditions],
+        [condition.low for condition in conditions],
+        [condition.high for condition in conditions],
+        [condition.text for condition in conditions],
+        order.source,
+        order.name,
+        order.field,
+        order.is_descending,
+        after.rank,
+        after.number,
+        after.text,
+        after.run_id,
+        search.max_results + 1,
+    )
+    if not rows:
+        raise await experiment_not_found(pool, account, experiment_name)
+    found = [row for row in rows if row["run_id"] is not None]
+    shown_ones = found[: search.max_results]
+    token = _token_after(order, shown_ones[-1]) if len(found) > len(shown_ones) else None
+    return RunPage(tuple(run_from_row(row) for row in shown_ones), token, rows[0]["total"])
+
+
+def _kind(order: Order) -> str:
+    direction = "descending" if order.is_descending else "ascending"
+    return f"search {order.source} {order.field} {direction}"
+
+
+def _token_after(order: Order, row: asyncpg.Record) -> str:
+    # JSON has no infinity, and a metric's value may be one: the number travels as its text.
+    number = float(row["key_number"]).hex()
+    return encode_token(_kind(order), row["key_rank"], number, row["key_text"], row["run_id"].hex)
+
+
+def _place_of(order: Order, token: str | None) -> _SortPlace:
+    if token is None:
+        return _SortPlace()
+    match decode_token(_kind(order), token):
+        case [int(rank), str(number), str(text), str(run_id)] if 0 <= rank <= 3:  # noqa: PLR2004
+            try:
+                return _SortPlace(rank, float.fromhex(number), text, token_id(run_id))
+            except (ValueError, OverflowError) as exc:
+                raise bad_token(token) from exc
+    raise bad_token(token)
