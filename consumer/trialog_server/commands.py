@@ -1,0 +1,198 @@
+"""The commands of the service: up, api, worker. The one place that reads its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+
+from trialog.file_lock import FileLock
+from trialog_schemas.errors import TrialogError
+from trialog_server.settings import ServerSettings, default_data_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_postgres = click.option(
+    "--postgres", envvar="TRIALOG_POSTGRES", metavar="URL", help="postgresql://… of the database"
+)
+_kafka = click.option(
+    "--kafka", envvar="TRIALOG_KAFKA", metavar="HOST:PORT", help="bootstrap servers of Kafka"
+)
+_host = click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="address to bind; other machines' reach needs TRIALOG_API_KEY",
+)
+_port = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="port to bind; 7788, or a free one where that is taken; 0 takes a free one",
+)
+_data_dir = click.option(
+    "--data-dir",
+    envvar="TRIALOG_DATA_DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="folder of the embedded service  [default: the user's data folder]",
+)
+_artifacts = click.option(
+    "--artifacts",
+    envvar="TRIALOG_ARTIFACTS",
+    metavar="URL",
+    help="store of artifacts, such as s3://bucket/prefix  [default: in the data folder]",
+)
+_partitions = click.option(
+    "--events-partitions",
+    envvar="TRIALOG_EVENTS_PARTITIONS",
+    type=click.IntRange(1, 1024),
+    help="partitions of the events topic, used when it is created",
+)
+_api_key = click.option("--api-key", envvar="TRIALOG_API_KEY", hidden=True)
+
+
+@click.group()
+def service() -> None:
+    """Run the trialog service."""
+
+
+@service.command()
+@_data_dir
+@_host
+@_port
+@_kafka
+@_postgres
+@_artifacts
+@_partitions
+@_api_key
+def up(**flags: object) -> None:
+    """Start the whole service: page, API, worker, embedded log and Postgres unless given.
+
+    Prints `trialog ready at http://HOST:PORT` when it can be used. Ctrl-C ends it.
+    """
+    with _plain_errors():
+        settings = _settings(flags)
+        with hold_data_dir(settings.data_dir):
+            from trialog_server.processes import run_up  # noqa: PLC0415
+
+            _say(f"starting the service in {settings.data_dir}")
+            _run(lambda: run_up(settings, say_ready))
+            _say("stopped")
+
+
+@service.command()
+@_data_dir
+@_host
+@_port
+@_kafka
+@_postgres
+@_artifacts
+@_partitions
+@_api_key
+def api(**flags: object) -> None:
+    """Serve the HTTP API and the page on given addresses of Kafka and Postgres."""
+    with _plain_errors():
+        _need(flags, "postgres", "kafka")
+        settings = _settings(flags)
+        from trialog_server.processes import run_api  # noqa: PLC0415
+
+        _run(lambda: run_api(settings, say_ready))
+
+
+@service.command()
+@_kafka
+@_postgres
+@_partitions
+@click.option("--until-parent-ends", is_flag=True, hidden=True)
+def worker(*, until_parent_ends: bool, **flags: object) -> None:
+    """Project events from the log into Postgres; run as many as you like."""
+    with _plain_errors():
+        _need(flags, "postgres")
+        if not until_parent_ends:
+            _need(flags, "kafka")
+        settings = _settings(flags)
+        from trialog_server.processes import run_worker  # noqa: PLC0415
+
+        _run(lambda: run_worker(settings, until_parent_ends=until_parent_ends))
+
+
+def say_ready(url: str) -> None:
+    """Print the line that people and scripts wait for."""
+    click.echo(f"trialog ready at {url}")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    click.echo(f"trialog: {text}", err=True)
+
+
+def _settings(flags: dict[str, object]) -> ServerSettings:
+    given = {name: value for name, value in flags.items() if value is not None}
+    given.setdefault("data_dir", default_data_dir())
+    return ServerSettings(**given)  # type: ignore[arg-type]  # click has converted each flag
+
+
+def _need(flags: dict[str, object], *names: str) -> None:
+    for name in names:
+        if not flags.get(name):
+            raise click.UsageError(
+                f"--{name} or TRIALOG_{name.upper()} is needed; "
+                "`trialog up` brings an embedded one where you have none"
+            )
+
+
+@contextlib.contextmanager
+def hold_data_dir(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; a second service on it is refused with a clear word."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise click.ClickException(
+            f"data folder {folder} cannot be made: {exc.strerror}; give another with --data-dir"
+        ) from exc
+    lock = FileLock(folder / "service.lock")
+    if not lock.take_nowait():
+        raise click.ClickException(
+            f"another trialog already serves {folder}; use it, or give another folder with "
+            "--data-dir"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn what trialog raises on purpose into one line and exit status 1."""
+    try:
+        yield
+    except TrialogError as exc:
+        raise click.ClickException(exc.message) from exc
+
+
+def _run(main: Callable[[], object]) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    # A shell's background job inherits SIGINT ignored; a service must be endable all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())  # type: ignore[arg-type]  # a coroutine, made inside its own loop
+
+
+def main() -> None:
+    """Run the service's commands from `python -m trialog_server`."""
+    service(prog_name="trialog")

@@ -1,0 +1,1 @@
+"""From HTTP into the log."""

@@ -1,0 +1,303 @@
+"""The processes of the service: the API, the projection worker, and `up`, which runs everything.
+
+Builds the parts from `ServerSettings`, starts them in order and stops them in the reverse one. It
+must not know SQL, routes or rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from trialog_schemas.errors import ResourceInUseError, UnavailableError
+from trialog_server.artifacts import ArtifactStore
+from trialog_server.log.embedded import EmbeddedLog
+from trialog_server.log.kafka import KafkaLog
+from trialog_server.postgres.embedded import EmbeddedPostgres
+from trialog_server.postgres.migrate import migrate
+from trialog_server.postgres.pool import PoolSettings, open_pool
+from trialog_server.project.settings import ProjectionSettings
+from trialog_server.project.worker import Worker
+from trialog_server.serve.access import AccessPolicy
+from trialog_server.serve.app import build_app
+from trialog_server.settings import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from trialog_server.log.base import Log
+    from trialog_server.postgres.pool import Pool
+    from trialog_server.settings import ServerSettings
+
+log = structlog.get_logger("trialog")
+
+WORKER_STOP_S = 10.0
+"""How long a worker may take to finish its batch and give its leases back before it is killed."""
+
+RESTART_PAUSE_S = 0.5
+"""The pause before a worker that died is started again, so that a broken one does not spin."""
+
+POSTGRES_CHECK_S = 0.5
+"""How often `up` looks whether its Postgres still runs."""
+
+REQUESTS_END_S = 5
+"""How long open requests may take when the service stops."""
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set; call inside the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@contextlib.asynccontextmanager
+async def _open_log(settings: ServerSettings, pool: Pool) -> AsyncIterator[Log]:
+    opened: Log
+    if settings.kafka is None:
+        opened = await EmbeddedLog.open(pool, events_partitions=settings.events_partitions)
+    else:
+        opened = await KafkaLog.open(settings.kafka, events_partitions=settings.events_partitions)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_pool(dsn: str, settings: PoolSettings) -> AsyncIterator[Pool]:
+    pool = await open_pool(dsn, settings)
+    try:
+        yield pool
+    finally:
+        # close() waits for connections in use; a statement that hangs must not keep us.
+        try:
+            await asyncio.wait_for(pool.close(), REQUESTS_END_S)
+        except TimeoutError:
+            pool.terminate()
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """Return a listening socket on the port; without one on 7788, or a free one if that is taken.
+
+    Raises:
+        ResourceInUseError: the port that was asked for is taken.
+        UnavailableError: the address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    tries = [DEFAULT_PORT, 0] if port is None else [port]
+    for number in tries:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, number))
+            listener.listen(1024)
+        except OSError as exc:
+            listener.close()
+            if exc.errno != errno.EADDRINUSE:
+                raise UnavailableError(
+                    f"cannot bind to {host}:{number}: {exc.strerror}; give an address of this "
+                    "machine"
+                ) from exc
+        else:
+            return listener
+    raise ResourceInUseError(
+        f"port {port} on {host} is taken by another program; give another with --port, or none"
+    )
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address of a listening socket for people and clients."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _serve(settings: ServerSettings, dsn: str, listener: socket.socket, api: _Api) -> None:
+    """Serve the HTTP API until `api.stop` is set; call `api.on_ready` when it answers."""
+    async with (
+        _open_pool(dsn, PoolSettings(application_name="trialog-api", connections_max=16)) as pool,
+        _open_log(settings, pool) as opened,
+    ):
+        app = build_app(
+            pool=pool,
+            log=opened,
+            store=ArtifactStore.at_url(settings.artifacts_url),
+            access=AccessPolicy(host=settings.host, api_key=settings.api_key),
+            limits=settings.limits,
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=REQUESTS_END_S,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        listening = asyncio.create_task(server.is_listening.wait())
+        await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if not serving.done():
+            api.on_ready(url_of(listener))
+        stopping = asyncio.create_task(api.stop.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens and leaves signals to us: we stop more than the server."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.is_listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        """Leave the signals to us."""
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    """When the API ends and whom it tells that it is there."""
+
+    stop: asyncio.Event
+    on_ready: Callable[[str], None]
+
+
+async def run_api(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+    """Serve the HTTP API on given addresses until SIGINT or SIGTERM."""
+    stop = _stop_on_signals()
+    listener = bind(settings.host, settings.port)
+    dsn = settings.postgres or ""
+    await migrate(dsn)
+    await _serve(settings, dsn, listener, _Api(stop, on_ready))
+
+
+async def run_worker(settings: ServerSettings, *, until_parent_ends: bool = False) -> None:
+    """Project events into rows until SIGINT or SIGTERM, or until the parent process is gone."""
+    stop = _stop_on_signals()
+    dsn = settings.postgres or ""
+    if until_parent_ends:
+        await _stop_at_end_of_input(stop)
+    else:
+        await migrate(dsn)
+    projection = ProjectionSettings()
+    pool_settings = PoolSettings(
+        application_name="trialog-worker", search_path=projection.search_path
+    )
+    async with _open_pool(dsn, pool_settings) as pool, _open_log(settings, pool) as opened:
+        await Worker(pool, opened, projection).run(stop)
+
+
+async def _stop_at_end_of_input(stop: asyncio.Event) -> None:
+    """Set `stop` when standard input ends: the pipe's other end is our parent's."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+
+    async def wait() -> None:
+        await reader.read()
+        stop.set()
+
+    stop_waiter = loop.create_task(wait())
+    stop_waiter.add_done_callback(lambda _: stop.set())
+    _WAITERS.add(stop_waiter)
+
+
+_WAITERS: set[asyncio.Task[None]] = set()
+"""The loop keeps only weak references to its tasks."""
+
+
+async def run_up(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+    """Run everything: Postgres unless it is given, a worker and the API, until a signal comes."""
+    stop = _stop_on_signals()
+    listener = bind(settings.host, settings.port)
+    embedded = None
+    dsn = settings.postgres or ""
+    if settings.postgres is None:
+        embedded = EmbeddedPostgres(settings.data_dir / "postgres")
+        dsn = await asyncio.to_thread(embedded.start)
+    try:
+        await migrate(dsn)
+        async with asyncio.TaskGroup() as tasks:
+            keepers = [tasks.create_task(_keep_worker(settings, dsn, stop))]
+            if embedded is not None:
+                keepers.append(tasks.create_task(_keep_postgres(embedded, stop)))
+            try:
+                await _serve(settings, dsn, listener, _Api(stop, on_ready))
+            finally:
+                stop.set()
+    finally:
+        if embedded is not None:
+            await asyncio.to_thread(embedded.stop)
+
+
+async def _keep_postgres(embedded: EmbeddedPostgres, stop: asyncio.Event) -> None:
+    """Start Postgres again whenever it is gone."""
+    while not await _stopped_within(stop, POSTGRES_CHECK_S):
+        if embedded.pid is None:
+            log.warning("postgres is gone and is started again")
+            with contextlib.suppress(UnavailableError):  # the next round tries again
+                await asyncio.to_thread(embedded.ensure_running)
+
+
+async def _keep_worker(settings: ServerSettings, dsn: str, stop: asyncio.Event) -> None:
+    """Run a worker process and start it again whenever it is gone."""
+    arguments = ["worker", "--postgres", dsn, "--until-parent-ends"]
+    if settings.kafka is not None:
+        arguments += ["--kafka", settings.kafka]
+    while not stop.is_set():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "trialog_server",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+        )
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            await _end(process)
+            return
+        log.warning("the worker is gone and is started again", exit_code=process.returncode)
+        await _stopped_within(stop, RESTART_PAUSE_S)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), WORKER_STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

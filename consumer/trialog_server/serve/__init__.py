@@ -1,0 +1,1 @@
+"""HTTP over `read`, `ingest` and the artifact store: routes, access, bounds, the page."""

@@ -1,0 +1,92 @@
+"""Builds the application from its dependencies; the order of the layers is the order of trust.
+
+A request passes telemetry, the access gate and the body's bounds before a route sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from trialog_server.ingest.gateway import Gateway
+from trialog_server.read.wait_applied import AppliedPositions
+from trialog_server.serve.access import AccessGate
+from trialog_server.serve.bounds import BoundedBody
+from trialog_server.serve.errors import add_error_handlers
+from trialog_server.serve.page_files import page_routes
+from trialog_server.serve.routes_experiments import ExperimentRoutes
+from trialog_server.serve.routes_ingest import IngestRoutes
+from trialog_server.serve.routes_runs import RunRoutes
+from trialog_server.serve.routes_service import ServiceRoutes, service_version
+from trialog_server.serve.service import Service
+from trialog_server.serve.telemetry import RequestTelemetry, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.applications import Starlette
+
+    from trialog_schemas.limits import Limits
+    from trialog_server.artifacts import ArtifactStore
+    from trialog_server.log.base import Log
+    from trialog_server.postgres.pool import Pool
+    from trialog_server.serve.access import AccessPolicy
+
+
+def build_app(
+    *, pool: Pool, log: Log, store: ArtifactStore, access: AccessPolicy, limits: Limits
+) -> Starlette:
+    """Return the application; its lifespan keeps the listening for applied positions going.
+
+    Pool, log and store belong to the caller, who closes them after the application has ended.
+    """
+    service = Service(
+        pool=pool,
+        log=log,
+        gateway=Gateway(log),
+        store=store,
+        limits=limits,
+        applied=AppliedPositions(pool),
+        telemetry=Telemetry(),
+    )
+    app = FastAPI(
+        title="trialog",
+        version=service_version(),
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan_of(service),
+    )
+    ingest = IngestRoutes(service)
+    app.router.routes.append(ingest.hot_route())
+    app.include_router(ingest.router())
+    app.include_router(ExperimentRoutes(service).router())
+    app.include_router(RunRoutes(service).router())
+    app.include_router(ServiceRoutes(service).router())
+    app.router.routes.extend(page_routes())
+    add_error_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(BoundedBody, limits=limits)
+    app.add_middleware(AccessGate, policy=access)
+    app.add_middleware(RequestTelemetry, telemetry=service.telemetry)
+    return app
+
+
+def _lifespan_of(
+    service: Service,
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        listening = asyncio.create_task(service.applied.run(), name="applied positions")
+        try:
+            yield
+        finally:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+
+    return lifespan

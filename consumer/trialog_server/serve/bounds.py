@@ -1,0 +1,140 @@
+"""Bounds of every request body in bytes and in time, before any route sees it.
+
+A body that is too large is refused at the byte that proves it, whatever was announced; one that
+comes too slowly ends with the time. Deny by default: a route that is not named here may receive a
+small JSON body only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from trialog_schemas.limits import RECORD_BYTES_MAX, REQUEST_BYTES_MAX, Limits
+from trialog_server.serve.errors import RequestRefusedError, error_response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+JSON_BYTES_MAX = 65_536
+"""Bytes of a JSON body: far above the longest filter with its names."""
+
+FRAME_BYTES = 4
+"""Bytes of the length before a framed record."""
+
+BODY_TIMEOUT_S = 30.0
+"""How long a whole body may take to arrive; 8 MiB in this time is 2 Mbit/s."""
+
+LINGER_S = 1.0
+"""How long bytes of a body that was cut off are still taken and thrown away."""
+
+RECORDS_PATH = "/api/v1/records"
+COMMANDS_PATH = "/api/v1/commands"
+ARTIFACTS_PREFIX = "/api/v1/artifacts/"
+
+
+def body_bytes_max(path: str, limits: Limits) -> int:
+    """Return how large the body of a request to this path may be."""
+    if path == RECORDS_PATH:
+        return REQUEST_BYTES_MAX
+    if path == COMMANDS_PATH:
+        return RECORD_BYTES_MAX + FRAME_BYTES
+    if path.startswith(ARTIFACTS_PREFIX):
+        return limits.artifact_bytes_max
+    return JSON_BYTES_MAX
+
+
+class BoundedBody:
+    """Counts and times what the client sends."""
+
+    def __init__(
+        self, app: ASGIApp, limits: Limits, body_timeout_s: float = BODY_TIMEOUT_S
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._body_timeout_s = body_timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a body that is announced too large; watch the others while they come."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        bytes_max = body_bytes_max(scope["path"], self._limits)
+        watched = _Watched(receive, send, bytes_max, self._body_timeout_s)
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bytes_max:
+            watched.is_cut = True
+            await error_response(_too_large(bytes_max))(scope, receive, watched.send)
+            return
+        await self._app(scope, watched.receive, watched.send)
+
+
+class _Watched:
+    """One body on its way in."""
+
+    def __init__(self, receive: Receive, send: Send, bytes_max: int, timeout_s: float) -> None:
+        self.is_cut = False
+        self._receive = receive
+        self._send = send
+        self._bytes_max = bytes_max
+        self._timeout_s = timeout_s
+        self._deadline_s: float | None = None
+        self._received_bytes = 0
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Pass on the next part.
+
+        Raises:
+            RequestRefusedError: the body is larger or slower than allowed.
+        """
+        if self._is_complete:
+            return await self._receive()  # only the client's leaving can still come
+        if self._deadline_s is None:
+            self._deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        try:
+            async with asyncio.timeout_at(self._deadline_s):
+                message = await self._receive()
+        except TimeoutError as exc:
+            raise RequestRefusedError(
+                f"the body did not arrive within {self._timeout_s:g} s; send it faster or in parts",
+                code="RequestTimeout",
+                status=408,
+                limit=f"{self._timeout_s:g} s",
+                headers={"Connection": "close"},
+            ) from exc
+        self._received_bytes += len(message.get("body", b""))
+        if self._received_bytes > self._bytes_max:
+            self.is_cut = True
+            raise _too_large(self._bytes_max)
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on the answer; after a body that was cut off, let the client read it first."""
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not (self.is_cut and is_last):
+            await self._send(message)
+            return
+        # Closing a connection on which bytes still come resets it, and the client would see
+        # that instead of the answer. So they are thrown away for a moment.
+        await self._send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while (await self._receive()).get("more_body", False):
+                    pass
+        await self._send({"type": "http.response.body", "body": b""})
+
+
+def _too_large(bytes_max: int) -> RequestRefusedError:
+    return RequestRefusedError(
+        f"the body has more than {bytes_max} bytes; send less at once",
+        code="ResourceLimitExceeded",
+        status=413,
+        limit=bytes_max,
+        # What still comes is not read: the connection ends with this answer.
+        headers={"Connection": "close"},
+    )

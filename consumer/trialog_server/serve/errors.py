@@ -1,0 +1,186 @@
+"""The one mapping of errors to HTTP answers; an answer never holds a stack trace.
+
+ValidationError, WireError, other ClientErrors   400    AccessRefusedError      403
+ResourceNotFoundError                            404    UnavailableError        503
+ResourceInUseError, ParameterImmutableError      409    anything else           500
+RequestRefusedError                              its own: 401, 403, 404, 405, 408, 413, 415, 421
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+import orjson
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from trialog_schemas.errors import (
+    AccessRefusedError,
+    ClientError,
+    ErrorFacts,
+    ParameterImmutableError,
+    ResourceInUseError,
+    ResourceNotFoundError,
+    TrialogError,
+    UnavailableError,
+    ValidationError,
+    WireError,
+    did_you_mean,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+
+_telemetry = structlog.get_logger("trialog_server.serve")
+
+BAD_REQUEST = 400
+NOT_FOUND = 404
+METHOD_NOT_ALLOWED = 405
+INTERNAL_ERROR = 500
+UNAVAILABLE = 503
+
+_STATUSES: tuple[tuple[type[TrialogError], int], ...] = (
+    (ResourceNotFoundError, NOT_FOUND),
+    (ResourceInUseError, 409),
+    (ParameterImmutableError, 409),
+    (AccessRefusedError, 403),
+    (UnavailableError, UNAVAILABLE),
+    (ClientError, BAD_REQUEST),
+    (WireError, BAD_REQUEST),
+)
+
+
+class ErrorDetailJSON(ErrorFacts):
+    """What an error says: its stable code, its sentence, and the parts that are known."""
+
+    code: str
+    message: str
+
+
+class ErrorJSON(TypedDict):
+    """The body of every answer of 400 and above."""
+
+    error: ErrorDetailJSON
+
+
+class RequestRefusedError(ClientError):
+    """A request that HTTP itself has a status for: too large, too slow, without its key."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int,
+        limit: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, code=code, limit=limit)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def error_response(error: TrialogError) -> Response:
+    """Return the answer for an error that was raised on purpose."""
+    headers: dict[str, str] = {}
+    if isinstance(error, RequestRefusedError):
+        status, headers = error.status, error.headers
+    else:
+        status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    if status == INTERNAL_ERROR:
+        return _internal_error()
+    if status == UNAVAILABLE:
+        headers = {"Retry-After": "1"}
+    facts = error.facts if isinstance(error, ClientError) else ErrorFacts()
+    content: ErrorJSON = {"error": {"code": error.code, "message": error.message, **facts}}
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def add_error_handlers(app: Starlette) -> None:
+    """Make the application answer every error through this module."""
+    app.add_exception_handler(TrialogError, _on_trialog_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_defect)
+
+
+def invalid_request(errors: Sequence[Mapping[str, object]]) -> ValidationError:
+    """Return the error for the first complaint of pydantic, with field, value and limit."""
+    first = errors[0]
+    location = first.get("loc", ())
+    parts = [str(part) for part in location] if isinstance(location, tuple | list) else []
+    field = ".".join(part for part in parts if part not in ("query", "body", "path")) or "body"
+    context = first.get("ctx")
+    bounds = context if isinstance(context, dict) else {}
+    message = str(first.get("msg", "is not valid"))
+    value = first.get("input")
+    if first.get("type") == "extra_forbidden":
+        return ValidationError(
+            f"{field!r} is no field of this request; see /api/openapi.json for those it has",
+            field=field,
+            value=value,
+            limit="the fields of /api/openapi.json",
+        )
+    hint = ""
+    if isinstance(value, str) and "expected" in bounds:
+        choices = str(bounds["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        hint = did_you_mean(value, choices)
+    return ValidationError(
+        f"{field} is {shown(value)}: {message[:1].lower()}{message[1:]}{hint}",
+        field=field,
+        value=value,
+        limit=next((str(bound) for bound in bounds.values()), message),
+    )
+
+
+async def _on_trialog_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, TrialogError):
+        raise error
+    return error_response(error)
+
+
+async def _on_invalid_request(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    return error_response(invalid_request(error.errors()))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer Starlette's own refusals: no such route, no such method."""
+    if not isinstance(error, HTTPException):
+        raise error
+    code = {NOT_FOUND: "RouteNotFound", METHOD_NOT_ALLOWED: "MethodNotAllowed"}
+    return error_response(
+        RequestRefusedError(
+            f"{request.method} {shown(request.url.path)} is refused: {error.detail.lower()}; "
+            "see /api/openapi.json for what there is",
+            code=code.get(error.status_code, "BadRequest"),
+            status=error.status_code,
+            headers=dict(error.headers or {}),
+        )
+    )
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    """Answer for a defect of ours: the trace goes to the service's log, never to the client."""
+    _telemetry.error(
+        "a request failed by a defect", method=request.method, path=request.url.path, exc_info=error
+    )
+    return _internal_error()
+
+
+def _internal_error() -> Response:
+    content: ErrorJSON = {
+        "error": {
+            "code": "InternalError",
+            "message": "the service failed at this request by a defect of its own; "
+            "its log has the details",
+        }
+    }
+    return Response(orjson.dumps(content), INTERNAL_ERROR, None, "application/json")

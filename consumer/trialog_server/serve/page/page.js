@@ -1,0 +1,53 @@
+// Shows the view that the address names: #/, #/experiments/NAME, #/runs/ID.
+
+import { rememberKey } from "/page/api.js";
+import { experimentsView, node, runsView, runView } from "/page/views.js";
+
+const main = document.getElementById("main");
+const trail = document.getElementById("trail");
+let shown = 0;
+
+function route() {
+  const [path, query] = location.hash.replace(/^#/, "").split("?");
+  const [kind, name] = path.split("/").slice(1).map(decodeURIComponent);
+  const token = new URLSearchParams(query).get("next");
+  if (kind === "experiments" && name) return { at: name, view: () => runsView(name, token) };
+  if (kind === "runs" && name) return { at: "run", view: () => runView(name) };
+  return { at: "", view: () => experimentsView(token) };
+}
+
+function failure(error) {
+  const message = node("p", { class: "error", role: "alert" }, error.message);
+  if (error.status !== 401) return [message];
+  const input = node("input", { type: "password", "aria-label": "API key", autocomplete: "off" });
+  const use = () => {
+    rememberKey(input.value);
+    show();
+  };
+  const button = node("button", { type: "button", onclick: use }, "Use this key");
+  return [message, node("p", {}, input, " ", button)];
+}
+
+async function show() {
+  // A slow answer of an earlier address must not replace a later one.
+  const mine = ++shown;
+  main.setAttribute("aria-busy", "true");
+  let content;
+  let at = "";
+  try {
+    const target = route();
+    at = target.at;
+    content = await target.view();
+  } catch (error) {
+    content = failure(error);
+  }
+  if (mine !== shown) return;
+  trail.textContent = at;
+  document.title = at ? `${at} · trialog` : "trialog";
+  main.replaceChildren(...content.filter(Boolean));
+  main.removeAttribute("aria-busy");
+}
+
+document.getElementById("refresh").addEventListener("click", show);
+addEventListener("hashchange", show);
+show();

@@ -1,0 +1,243 @@
+// The views of the page. Every text goes in as text: no name is ever read as HTML.
+
+import { contentPath, getBlob, getJson, runPath, runsPath } from "/page/api.js";
+import { drawMetric } from "/page/chart.js";
+
+const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
+const PAGE_SIZE = 100;
+const COLUMNS_MAX = 40;
+
+export function node(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") element.addEventListener("click", value);
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function link(hash, text) {
+  return node("a", { href: hash }, text);
+}
+
+function table(heads, rows) {
+  return node(
+    "div",
+    { class: "scroll" },
+    node(
+      "table",
+      {},
+      node("thead", {}, node("tr", {}, ...heads.map((head) => node("th", { scope: "col" }, head)))),
+      node("tbody", {}, ...rows),
+    ),
+  );
+}
+
+function row(cells) {
+  return node("tr", {}, ...cells.map((cell) => node("td", {}, cell ?? "")));
+}
+
+function number(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value !== "number") return String(value);
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
+}
+
+function value(parameter) {
+  return typeof parameter === "string" ? parameter : JSON.stringify(parameter);
+}
+
+function time(text) {
+  return text ? new Date(text).toLocaleString() : "";
+}
+
+function status(run) {
+  return node("span", { class: `status ${run.status.toLowerCase()}` }, run.status);
+}
+
+export async function experimentsView(token) {
+  const query = new URLSearchParams({ max_results: PAGE_SIZE });
+  if (token) query.set("next_token", token);
+  const page = await getJson(`/api/v1/experiments?${query}`);
+  if (page.total === 0) {
+    return [
+      node("h1", {}, "Experiments"),
+      node("p", {}, "Nothing is here yet. Log a first run:"),
+      node(
+        "pre",
+        {},
+        'import trialog\n\nwith trialog.Run("first-experiment") as run:\n' +
+          '    run.log_parameter("lr", 0.1)\n    run.log_metric("loss", 0.5, 0)\n',
+      ),
+    ];
+  }
+  const rows = page.experiments.map((experiment) =>
+    row([
+      link(`#/experiments/${encodeURIComponent(experiment.experiment_name)}`,
+        experiment.experiment_name),
+      number(experiment.run_count),
+      time(experiment.last_modified_time),
+      experiment.description,
+    ]),
+  );
+  return [
+    node("h1", {}, "Experiments ", node("small", {}, String(page.total))),
+    table(["name", "runs", "last change", "description"], rows),
+    next("#/", page.next_token),
+  ];
+}
+
+function next(hash, token) {
+  if (!token) return null;
+  return node("p", {}, link(`${hash}?next=${encodeURIComponent(token)}`, "Next page"));
+}
+
+function names(runs, kind) {
+  const found = new Set();
+  for (const run of runs) Object.keys(run[kind]).forEach((name) => found.add(name));
+  return [...found].sort().slice(0, COLUMNS_MAX);
+}
+
+export async function runsView(experiment, token) {
+  const query = new URLSearchParams({ max_results: PAGE_SIZE });
+  if (token) query.set("next_token", token);
+  const page = await getJson(`${runsPath(experiment)}?${query}`);
+  const title = node("h1", {}, experiment, " ", node("small", {}, `${page.total} runs`));
+  if (page.runs.length === 0) return [title, node("p", {}, "This experiment has no runs.")];
+  const parameters = names(page.runs, "parameters");
+  const metrics = names(page.runs, "metrics");
+  const rows = page.runs.map((run) =>
+    row([
+      link(`#/runs/${run.run_id}`, run.run_name),
+      status(run),
+      time(run.creation_time),
+      ...parameters.map((name) => (name in run.parameters ? value(run.parameters[name]) : "")),
+      ...metrics.map((name) => (name in run.metrics ? number(run.metrics[name].last) : "")),
+      rejected(run),
+    ]),
+  );
+  const heads = ["run", "status", "created", ...parameters, ...metrics, "refused"];
+  return [
+    title,
+    table(heads, rows),
+    next(`#/experiments/${encodeURIComponent(experiment)}`, page.next_token),
+  ];
+}
+
+function rejected(run) {
+  if (!run.rejected_count) return "0";
+  return node("span", { class: "refused" }, String(run.rejected_count));
+}
+
+export async function runView(runId) {
+  const path = runPath(runId);
+  const [run, refusals] = await Promise.all([getJson(path), getJson(`${path}/rejections`)]);
+  const experiment = `#/experiments/${encodeURIComponent(run.experiment_name)}`;
+  const facts = [
+    ["experiment", link(experiment, run.experiment_name)],
+    ["status", status(run)],
+    ["failure", run.failure_message],
+    ["parent", run.parent_run_id ? link(`#/runs/${run.parent_run_id}`, run.parent_run_name) : null],
+    ["started", time(run.start_time)],
+    ["ended", time(run.end_time)],
+    ["by", [run.created_by.user, run.created_by.host].filter(Boolean).join(" on ")],
+    ["points", String(run.points)],
+    ["id", node("code", {}, run.run_id)],
+    ...Object.entries(run.tags).map(([key, tag]) => [`tag ${key}`, tag]),
+  ].filter(([, fact]) => fact);
+  return [
+    node("h1", {}, run.run_name),
+    table(["", ""], facts.map(row)),
+    section("Parameters", Object.entries(run.parameters).map(([name, it]) => row([name, value(it)])),
+      ["name", "value"]),
+    metricsSection(run),
+    await artifactsSection(run),
+    section("Refused", refusals.rejections.map((it) =>
+      row([it.code, it.name, it.value, it.message, time(it.time), it.position])),
+      ["code", "name", "value", "why", "when", "position in the log"]),
+  ];
+}
+
+function section(title, rows, heads) {
+  if (rows.length === 0) return null;
+  return node("section", {}, node("h2", {}, title), table(heads, rows));
+}
+
+function metricsSection(run) {
+  const entries = Object.entries(run.metrics);
+  if (entries.length === 0) return null;
+  const chart = node("div", { class: "chart" });
+  const caption = node("h3", {}, "");
+  const show = (name) => {
+    caption.textContent = name;
+    drawMetric(chart, run.run_id, name).catch((error) => chart.replaceChildren(error.message));
+  };
+  const rows = entries.map(([name, it]) =>
+    row([
+      node("button", { type: "button", class: "name", onclick: () => show(name) }, name),
+      ...[it.last, it.min, it.max, it.mean, it.count, it.last_step].map(number),
+    ]),
+  );
+  // The chart needs its width, so it is drawn once the section is on the page.
+  const laidOut = new ResizeObserver(() => {
+    if (chart.clientWidth === 0) return;
+    laidOut.disconnect();
+    show(entries[0][0]);
+  });
+  laidOut.observe(chart);
+  return node(
+    "section",
+    {},
+    node("h2", {}, "Metrics"),
+    caption,
+    chart,
+    table(["metric", "last", "min", "max", "mean", "points", "last step"], rows),
+  );
+}
+
+async function artifactsSection(run) {
+  if (run.artifacts.length === 0) return null;
+  const rows = run.artifacts.map((artifact) =>
+    row([
+      artifact.sha256 ? download(run, artifact) : artifact.name,
+      artifact.kind,
+      artifact.media_type,
+      number(artifact.size),
+      artifact.is_output ? "output" : "input",
+      artifact.uri ?? `version ${artifact.version}`,
+    ]),
+  );
+  const pictures = run.artifacts.filter((it) => it.sha256 && PICTURES.has(it.media_type));
+  const figures = await Promise.all(pictures.map((artifact) => picture(run, artifact)));
+  return node(
+    "section",
+    {},
+    node("h2", {}, "Artifacts"),
+    table(["name", "kind", "type", "bytes", "direction", "where"], rows),
+    node("div", { class: "pictures" }, ...figures),
+  );
+}
+
+async function picture(run, artifact) {
+  try {
+    const source = URL.createObjectURL(await getBlob(contentPath(run.run_id, artifact)));
+    const image = node("img", { src: source, alt: artifact.name });
+    return node("figure", {}, image, node("figcaption", {}, artifact.name));
+  } catch (error) {
+    return node("p", { class: "error" }, `${artifact.name}: ${error.message}`);
+  }
+}
+
+function download(run, artifact) {
+  const save = async () => {
+    const blob = await getBlob(contentPath(run.run_id, artifact));
+    const anchor = node("a", {
+      href: URL.createObjectURL(new Blob([blob], { type: "application/octet-stream" })),
+      download: artifact.name.split("/").pop(),
+    });
+    anchor.click();
+    URL.revokeObjectURL(anchor.href);
+  };
+  return node("button", { type: "button", class: "name", onclick: save }, artifact.name);
+}

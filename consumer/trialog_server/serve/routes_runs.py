@@ -1,0 +1,243 @@
+"""Routes about one run: itself, its series, refusals, events and artifacts."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from trialog_schemas.errors import ResourceNotFoundError
+from trialog_server.read.list_artifacts import get_artifact, list_artifacts
+from trialog_server.read.list_rejections import list_rejections
+from trialog_server.read.list_runs import get_run
+from trialog_server.read.metric_series import (
+    BUCKETS_MAX,
+    SERIES_PAGE_MAX,
+    metric_buckets,
+    metric_series,
+)
+from trialog_server.read.pages import TOKEN_CHARS_MAX
+from trialog_server.read.run_events import run_events
+from trialog_server.serve.access import caller_of
+from trialog_server.serve.questions import (
+    PageQuery,
+    RunId,
+    check_lookup_name,
+    wait_for_positions,
+)
+from trialog_server.serve.shapes import (
+    ArtifactsJSON,
+    EventPageJSON,
+    RejectionPageJSON,
+    RunJSON,
+    SeriesBucketsJSON,
+    SeriesJSON,
+    artifact_json,
+    buckets_response,
+    event_json,
+    json_response,
+    rejection_json,
+    run_json,
+    series_response,
+)
+
+if TYPE_CHECKING:
+    from trialog_server.read.metric_series import SeriesPage
+    from trialog_server.read.runs import ArtifactView
+    from trialog_server.serve.service import Service
+
+SERIES_TYPE = "application/x-trialog-series"
+
+INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+"""Media types a browser may show in place: pictures that cannot hold a script."""
+
+_MEDIA_TYPE = re.compile(
+    r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+(; ?[a-z0-9-]+=[a-z0-9_.+-]+)*",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+class SeriesQuery(BaseModel):
+    """Which metric, and how: a page of all points, or reduced to buckets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    buckets: Annotated[int | None, Field(ge=1, le=BUCKETS_MAX)] = None
+    max_results: Annotated[int, Field(ge=1, le=SERIES_PAGE_MAX)] = SERIES_PAGE_MAX
+    next_token: Annotated[str | None, Field(max_length=TOKEN_CHARS_MAX)] = None
+
+
+class RunRoutes:
+    """The routes under `/api/v1/runs` of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["runs"])
+        get = ["GET"]
+        router.add_api_route("", self.get_one, methods=get, response_model=RunJSON)
+        router.add_api_route(
+            "/series",
+            self.series,
+            methods=get,
+            response_model=SeriesJSON | SeriesBucketsJSON,
+            responses={200: {"content": {SERIES_TYPE: {}}}},
+        )
+        router.add_api_route(
+            "/rejections", self.rejections, methods=get, response_model=RejectionPageJSON
+        )
+        router.add_api_route("/events", self.events, methods=get, response_model=EventPageJSON)
+        router.add_api_route(
+            "/artifacts", self.artifacts, methods=get, response_model=ArtifactsJSON
+        )
+        router.add_api_route(
+            "/artifacts/content",
+            self.artifact_content,
+            methods=get,
+            response_model=None,
+            responses={200: {"content": {"application/octet-stream": {}}}},
+        )
+        return router
+
+    async def get_one(self, request: Request, run_id: RunId) -> Response:
+        """Show a run with parameters, metric summaries and artifacts."""
+        await wait_for_positions(self._service, request)
+        account = caller_of(request).account
+        return json_response(run_json(await get_run(self._service.pool, account, UUID(run_id))))
+
+    async def series(
+        self, request: Request, run_id: RunId, query: Annotated[SeriesQuery, Query()]
+    ) -> Response:
+        """Give a metric's points in order of step, then arrival: a page of them, or buckets.
+
+        With `Accept: application/x-trialog-series` the columns come packed: steps (int64), times
+        (int64 µs) and values (float64), little-endian, one after the other.
+        """
+        await wait_for_positions(self._service, request)
+        check_lookup_name("name", query.name)
+        run = (caller_of(request).account, UUID(run_id))
+        if query.buckets is not None:
+            return buckets_response(
+                await metric_buckets(self._service.pool, run, query.name, query.buckets)
+            )
+        page = await metric_series(
+            self._service.pool,
+            run,
+            query.name,
+            points_max=query.max_results,
+            next_token=query.next_token,
+        )
+        if SERIES_TYPE in request.headers.get("accept", ""):
+            return _packed_response(page)
+        return series_response(page)
+
+    async def rejections(
+        self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
+    ) -> Response:
+        """List a page of what the rules refused of the run, in order of the log."""
+        await wait_for_positions(self._service, request)
+        page = await list_rejections(
+            self._service.pool,
+            caller_of(request).account,
+            UUID(run_id),
+            max_results=query.max_results,
+            next_token=query.next_token,
+        )
+        content: RejectionPageJSON = {
+            "rejections": [rejection_json(rejection) for rejection in page.rejections],
+            "next_token": page.next_token,
+        }
+        return json_response(content)
+
+    async def events(
+        self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
+    ) -> Response:
+        """List the run's events as the log has them, accepted and refused: its audit view.
+
+        A page holds the events of at most `max_results` records.
+        """
+        await wait_for_positions(self._service, request)
+        page = await run_events(
+            self._service.pool,
+            self._service.log,
+            (caller_of(request).account, UUID(run_id)),
+            records_max=query.max_results,
+            next_token=query.next_token,
+        )
+        content: EventPageJSON = {
+            "events": [event_json(event) for event in page.events],
+            "next_token": page.next_token,
+        }
+        return json_response(content)
+
+    async def artifacts(self, request: Request, run_id: RunId) -> Response:
+        """List every version of every artifact, the newest first within a name."""
+        await wait_for_positions(self._service, request)
+        found = await list_artifacts(self._service.pool, caller_of(request).account, UUID(run_id))
+        content: ArtifactsJSON = {"artifacts": [artifact_json(artifact) for artifact in found]}
+        return json_response(content)
+
+    async def artifact_content(
+        self,
+        request: Request,
+        run_id: RunId,
+        name: str,
+        version: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+    ) -> Response:
+        """Give the bytes of an artifact, of the newest version unless another one is asked for."""
+        await wait_for_positions(self._service, request)
+        check_lookup_name("name", name)
+        account = caller_of(request).account
+        artifact = await get_artifact(self._service.pool, account, UUID(run_id), name, version)
+        if artifact.sha256 is None:
+            raise ResourceNotFoundError(
+                f"artifact {name!r} is a model at {artifact.uri!r} whose bytes are not kept here; "
+                "get them from that address",
+                field="name",
+                value=name,
+            )
+        size = await self._service.store.has(artifact.sha256)
+        parts = await self._service.store.get_stream(artifact.sha256)
+        return StreamingResponse(
+            parts, headers=_content_headers(artifact, size), media_type=_media_type(artifact)
+        )
+
+
+def _packed_response(page: SeriesPage) -> Response:
+    headers = {"Trialog-Points": str(page.points)}
+    if page.next_token is not None:
+        headers["Trialog-Next-Token"] = page.next_token
+    return Response(page.packed(), headers=headers, media_type=SERIES_TYPE)
+
+
+def _media_type(artifact: ArtifactView) -> str:
+    """Return the artifact's media type if it is one; a client gave it."""
+    given = artifact.media_type or ""
+    return given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
+
+
+def _content_headers(artifact: ArtifactView, size: int | None) -> dict[str, str]:
+    """Return headers under which a browser never runs what somebody uploaded."""
+    is_inline = _media_type(artifact).lower() in INLINE_TYPES
+    file_name = quote(artifact.name.rpartition("/")[2], safe="")
+    headers = {
+        "Content-Disposition": f"{'inline' if is_inline else 'attachment'}; "
+        f"filename*=UTF-8''{file_name}",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "private, no-cache",
+        "ETag": f'"{artifact.sha256}"',
+    }
+    if size is not None:
+        headers["Content-Length"] = str(size)
+    return headers

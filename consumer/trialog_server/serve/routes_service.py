@@ -1,0 +1,124 @@
+"""Routes about the service itself: health, telemetry, the policy, waiting for the projection."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from trialog_schemas.errors import UnavailableError, ValidationError
+from trialog_schemas.events import NIL_ID
+from trialog_schemas.rules import RULES_VERSION
+from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
+from trialog_server.log.base import Partition
+from trialog_server.read.ask import ask
+from trialog_server.read.list_rejections import writer_rejections
+from trialog_server.serve.questions import WaitS, parse_positions
+from trialog_server.serve.shapes import (
+    AppliedJSON,
+    PolicyJSON,
+    json_response,
+    rejection_json,
+)
+
+if TYPE_CHECKING:
+    from trialog_server.serve.service import Service
+
+_Id = Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}$")]
+
+
+class ServiceRoutes:
+    """The routes about one service itself."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(tags=["service"])
+        get = ["GET"]
+        router.add_api_route("/healthz", self.is_alive, methods=get, response_model=None)
+        router.add_api_route("/readyz", self.is_ready, methods=get, response_model=None)
+        router.add_api_route("/metrics", self.measurements, methods=get, response_model=None)
+        router.add_api_route("/api/v1/policy", self.policy, methods=get, response_model=PolicyJSON)
+        router.add_api_route(
+            "/api/v1/applied", self.applied, methods=get, response_model=AppliedJSON
+        )
+        return router
+
+    async def is_alive(self) -> Response:
+        """Tell that the process lives and its loop turns."""
+        return json_response({"status": "alive"})
+
+    async def is_ready(self) -> Response:
+        """Tell whether questions can be answered: Postgres is there and migrated."""
+        rows = await ask(self._service.pool, "is_ready")
+        if not rows or not rows[0]["has_tables"]:
+            raise UnavailableError("the database has no live tables yet; migrations have to run")
+        return json_response({"status": "ready", "generation": rows[0]["generation"]})
+
+    async def measurements(self) -> Response:
+        """Give the service's telemetry to Prometheus."""
+        telemetry = self._service.telemetry
+        try:
+            await self._measure_lag()
+        except UnavailableError:
+            # A scrape must still show the rest when the database is away.
+            telemetry.is_database_up.set(0)
+        else:
+            telemetry.is_database_up.set(1)
+        return Response(telemetry.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def policy(self) -> Response:
+        """Show the limits for new runs."""
+        content: PolicyJSON = {
+            "limits": self._service.limits.to_json(),
+            "version": service_version(),
+            "rules_version": RULES_VERSION,
+        }
+        return json_response(content)
+
+    async def applied(
+        self,
+        position: Annotated[list[str], Query()],
+        wait_s: WaitS = 0.0,
+        writer: _Id = None,
+        run: _Id = None,
+    ) -> Response:
+        """Wait until positions are applied; then list what was refused of a run's writer."""
+        if (writer is None) != (run is None):
+            raise ValidationError(
+                "writer and run belong together: refusals are asked of one writer in one run",
+                field="run" if run is None else "writer",
+                limit="both or none",
+            )
+        is_applied = await self._service.applied.wait(parse_positions(position), wait_s)
+        rejections = (
+            await writer_rejections(self._service.pool, [run, NIL_ID], writer)
+            if writer is not None and run is not None
+            else ()
+        )
+        content: AppliedJSON = {
+            "applied": is_applied,
+            "rejections": [rejection_json(rejection) for rejection in rejections],
+        }
+        return json_response(content)
+
+    async def _measure_lag(self) -> None:
+        applied = self._service.applied
+        await applied.refresh()
+        for topic, short_name in SHORT_NAME_BY_TOPIC.items():
+            for number in range(self._service.log.partition_count(topic)):
+                _start, end = await self._service.log.bounds(Partition(topic, number))
+                lag = end - applied.next_offsets.get((topic, number), 0)
+                self._service.telemetry.lag_records.labels(short_name, str(number)).set(lag)
+
+
+def service_version() -> str:
+    """Return the installed version of trialog."""
+    try:
+        return version("trialog")
+    except PackageNotFoundError:
+        return "unknown"

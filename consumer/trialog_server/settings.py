@@ -1,0 +1,77 @@
+"""The settings of the service, checked against each other when built; reads no environment.
+
+`commands.py` builds them once from flags and environment; everything below gets them passed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from trialog_schemas.errors import ValidationError
+from trialog_schemas.limits import DEFAULT_LIMITS, Limits
+
+DEFAULT_PORT = 7788
+"""Where the SDK looks for a service when nobody tells it otherwise."""
+
+EMBEDDED_PARTITIONS = 4
+"""Partitions of the events topic on a laptop: more only cost there (design §2)."""
+
+
+def default_data_dir() -> Path:
+    """Return the folder of the embedded service: the user's data folder of this system."""
+    return Path(platformdirs.user_data_path("trialog"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What one process of the service is told.
+
+    Args:
+        data_dir: folder of the embedded Postgres and log and of the artifacts.
+        host: address to bind; another than this machine's own needs an `api_key`.
+        port: port to bind; None takes 7788, or a free one where that is taken.
+        kafka: bootstrap servers `HOST:PORT[,…]`; None takes the embedded log.
+        postgres: address `postgresql://…`; None starts the embedded Postgres.
+        artifacts: address of the artifact store (`file:`, `s3:`, …); None takes the data folder.
+        api_key: what clients must present; None lets everybody on this machine in.
+        events_partitions: partitions of the events topic, used when it is created.
+        limits: the policy that new runs get.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int | None = None
+    kafka: str | None = None
+    postgres: str | None = None
+    artifacts: str | None = None
+    api_key: str | None = None
+    events_partitions: int = EMBEDDED_PARTITIONS
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        if not _is_loopback(self.host) and not self.api_key:
+            raise ValidationError(
+                f"host {self.host!r} can be reached from other machines and no API key is set; "
+                "set TRIALOG_API_KEY or bind to 127.0.0.1",
+                field="host",
+                value=self.host,
+                limit="an API key",
+            )
+
+    @property
+    def artifacts_url(self) -> str:
+        """The address of the artifact store."""
+        return self.artifacts or (self.data_dir.resolve() / "artifacts").as_uri()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
