@@ -1,0 +1,51 @@
+"""The whole service, once on the embedded log and once on Kafka, and sessions on it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+import trialog
+from tests.services.trialog import TrialogService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.services.kafka import Broker
+
+LOGS = ("embedded", "kafka")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on Kafka, so that `-m "not kafka"` leaves it out."""
+    for item in items:
+        if "[kafka" in item.name:
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session", params=LOGS)
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TrialogService]:
+    """A service that the tests of the session share; they use experiments of their own."""
+    kafka = None
+    if request.param == "kafka":
+        broker: Broker = request.getfixturevalue("kafka_broker")
+        kafka = broker.bootstrap
+    with TrialogService(tmp_path_factory.mktemp(request.param), kafka=kafka) as running:
+        yield running
+
+
+@pytest.fixture
+def session(service: TrialogService, tmp_path: Path) -> trialog.Session:
+    """A session on the service with a spool of its own."""
+    return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+
+
+@pytest.fixture
+def experiment_name() -> str:
+    """A name that no other test uses."""
+    return f"exp-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,126 @@
+"""Fixtures that every test may use: real Kafka, real PostgreSQL, and nothing of the user's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from tests.services.errors import ServiceUnavailableError
+from tests.services.kafka import BROKER_VARIABLE, Broker, KafkaBroker, fetch_jars, open_broker
+from tests.services.postgres import PostgresServer, fresh_database, open_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_KAFKA_FIXTURES = {"kafka_broker", "private_kafka"}
+_POSTGRES_FIXTURES = {"postgres_server_url", "private_postgres"}
+
+
+def pytest_configure() -> None:
+    """Forget the user's own settings: no test may talk to a service that is in use."""
+    for name in tuple(os.environ):
+        if name.startswith("TRIALOG_") and not name.startswith("TRIALOG_TEST_"):
+            del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a service, so that `-m "not kafka"` leaves them out."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & _KAFKA_FIXTURES:
+            item.add_marker(pytest.mark.kafka)
+        if fixtures & _POSTGRES_FIXTURES:
+            item.add_marker(pytest.mark.postgres)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch Kafka's jars before the first test: a first time may take longer than a test may."""
+    needs_kafka = any(item.get_closest_marker("kafka") for item in session.items)
+    if not needs_kafka or session.config.option.collectonly or os.environ.get(BROKER_VARIABLE):
+        return
+    with contextlib.suppress(ServiceUnavailableError):  # the fixture says it, to those who need it
+        fetch_jars()
+
+
+def _give_up(error: ServiceUnavailableError) -> NoReturn:
+    """In CI a missing service is a failure: a skip there would look like a proof."""
+    if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+        pytest.fail(str(error), pytrace=False)
+    pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[Broker]:
+    """The session's Kafka broker; tests share it, so each uses topics of its own."""
+    with contextlib.ExitStack() as stack:
+        try:
+            broker = stack.enter_context(open_broker())
+        except ServiceUnavailableError as exc:
+            _give_up(exc)
+        yield broker
+
+
+@pytest.fixture
+async def kafka_topic(kafka_broker: Broker) -> AsyncIterator[str]:
+    """The name of an empty topic of one partition, deleted afterwards."""
+    name = f"trialog-test-{uuid.uuid4().hex}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
+        yield name
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+def private_kafka() -> Iterator[KafkaBroker]:
+    """A broker from the jars that nobody else uses: it may be stopped and killed."""
+    with contextlib.ExitStack() as stack:
+        try:
+            broker = stack.enter_context(KafkaBroker())
+        except ServiceUnavailableError as exc:
+            _give_up(exc)
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url() -> Iterator[str]:
+    """The URL of the session's PostgreSQL server; tests use databases of their own on it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(open_server())
+        except ServiceUnavailableError as exc:
+            _give_up(exc)
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """The URL of an empty database for one test, dropped afterwards."""
+    with fresh_database(postgres_server_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """The URL of a database that the tests of one module share, empty at its start."""
+    with fresh_database(postgres_server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[PostgresServer]:
+    """A server that nobody else uses: it may be stopped and killed."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(PostgresServer())
+        except ServiceUnavailableError as exc:
+            _give_up(exc)
+        yield server

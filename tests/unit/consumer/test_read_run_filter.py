@@ -1,0 +1,155 @@
+"""The search language: what is understood, and how a mistake is answered."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trialog_schemas.errors import ValidationError
+from trialog_server.read.run_filter import (
+    CONDITIONS_MAX,
+    FILTER_CHARS_MAX,
+    NEWEST_FIRST,
+    Condition,
+    Order,
+    parse_filter,
+    parse_order,
+)
+
+
+def test_parse_filter_without_text_has_no_conditions() -> None:
+    """No filter and a blank one let every run through."""
+    assert parse_filter(None) == parse_filter("  \n") == ()
+
+
+def test_parse_filter_reads_every_kind_of_condition() -> None:
+    """One filter may ask for parameters, metrics, status and name."""
+    found = parse_filter(
+        "params.lr > 0.1 and metrics.loss.min <= -5e-1 AND status = 'Failed' "
+        "and run_name LIKE 'a%' and params.flag != false"
+    )
+
+    assert found == (
+        Condition("params", "lr", "number", "within", math.nextafter(0.1, 1), math.inf),
+        Condition("metrics", "loss", "min", "within", -math.inf, -0.5),
+        Condition("run", "", "status", "=", text="Failed"),
+        Condition("run", "", "run_name", "like", text="a%"),
+        Condition("params", "flag", "json", "!=", text="false"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "field"),
+    [
+        ("metrics.loss = 1", "loss", "last"),
+        ("metrics.val.loss = 1", "val.loss", "last"),
+        ("metrics.val.loss.max = 1", "val.loss", "max"),
+        ("metrics.validation:accuracy>=1", "validation:accuracy", "last"),
+        ("metrics.a/b-c = 1", "a/b-c", "last"),
+        ("metrics.`loss.min` = 1", "loss.min", "last"),
+        ('metrics."loss.min".max = 1', "loss.min", "max"),
+        ("metrics.'it''s' = 1", "it's", "last"),
+        ("metrics.min = 1", "min", "last"),
+    ],
+)
+def test_parse_filter_metric_name_is_split_from_its_summary(
+    text: str, name: str, field: str
+) -> None:
+    """A last part that names a summary is one, unless the name stands in quotes."""  # D14
+    (condition,) = parse_filter(text)
+
+    assert (condition.name, condition.field) == (name, field)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False))
+def test_parse_filter_number_ranges_compare_like_python(bound: float, value: float) -> None:
+    """The range of each operator holds exactly the numbers that Python's operator does."""
+    for operator, holds in {
+        "=": value == bound,
+        "!=": value != bound,
+        "<": value < bound,
+        "<=": value <= bound,
+        ">": value > bound,
+        ">=": value >= bound,
+    }.items():
+        (condition,) = parse_filter(f"metrics.m {operator} {bound!r}")
+        assert condition.low is not None
+        assert condition.high is not None
+        inside = condition.low <= value <= condition.high
+        assert (inside if condition.operator == "within" else not inside) == holds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr > 1", "'lr' is no field"),
+        ("statis = 'Failed'", "did you mean 'status'"),
+        ("params > 1", "a dot and a name"),
+        ("params. > 1", "a name is expected"),
+        ("params.lr 1", "one of = !="),
+        ("params.lr >", "a number, a text"),
+        ("params.lr > abc", "put a text in quotes: 'abc'"),
+        ("params.lr > 1 or params.lr < 0", "'and' or the end is expected"),
+        ("params.lr > 1 and", "a field such as"),
+        ("params.lr = 'open", "a number, a text"),
+        ("params.lr > 1e999", "beyond the range"),
+        ("params.lr > 1x", "'1x' is no number"),
+        ("params.lr like 1", "like compares texts only"),
+        ("params.lr > true", "with = or != only"),
+        ("metrics.loss = 'a'", "a number"),
+        ("metrics.`loss`.median = 1", "a metric has last, min"),
+        ("status = 'Done'", "a status is one of"),
+        ("status = 'completed'", "did you mean 'Completed'"),
+        ("status > 'Failed'", "with = or != only"),
+        ("run_name = 5", "a text in quotes"),
+        ("(params.lr > 1)", "a field such as"),
+        ("params.lr > 1; drop table runs", "'and' or the end is expected"),
+        ("params.lr = '\0'", "NUL"),
+        ("x" * (FILTER_CHARS_MAX + 1), "allowed are"),
+        (" and ".join(["params.lr > 1"] * (CONDITIONS_MAX + 1)), "more than 20 conditions"),
+    ],
+)
+def test_parse_filter_mistake_names_place_and_remedy(text: str, message: str) -> None:
+    """A filter that cannot be read says where, and what was expected there."""
+    with pytest.raises(ValidationError) as caught:
+        parse_filter(text)
+
+    assert message in caught.value.message
+    assert caught.value.field == "filter"
+    assert len(caught.value.message) < 600
+
+
+@given(st.text(max_size=80))
+def test_parse_filter_of_any_text_is_read_or_refused(text: str) -> None:
+    """No text makes the parser fail in another way than by its own error."""
+    for parse in (parse_filter, parse_order):
+        with contextlib.suppress(ValidationError):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, NEWEST_FIRST),
+        ("metrics.acc DESC", Order("metrics", "acc", "last", is_descending=True)),
+        ("metrics.acc.max", Order("metrics", "acc", "max", is_descending=False)),
+        ("params.`odd name` asc", Order("params", "odd name", "parameter", is_descending=False)),
+        ("end_time desc", Order("run", "", "end_time", is_descending=True)),
+    ],
+)
+def test_parse_order_reads_field_and_direction(text: str | None, expected: Order) -> None:
+    """An order is a field and a direction; ascending when none is said."""
+    assert parse_order(text) == expected
+
+
+@pytest.mark.parametrize("text", ["metrics.acc down", "acc", "run_name asc desc", "status, lr"])
+def test_parse_order_mistake_is_refused(text: str) -> None:
+    """An order that cannot be read is a validation error of order_by."""
+    with pytest.raises(ValidationError) as caught:
+        parse_order(text)
+
+    assert caught.value.field == "order_by"
