@@ -9,6 +9,7 @@ import pytest
 
 import trialog
 from tests.services.trialog import TrialogService
+from trialog.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,9 +41,13 @@ def service(
 
 
 @pytest.fixture
-def session(service: TrialogService, tmp_path: Path) -> trialog.Session:
-    """A session on the service with a spool of its own."""
-    return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+def session(service: TrialogService, tmp_path: Path) -> Iterator[trialog.Session]:
+    """A session on the service with a spool of its own; its sender ends with the test."""
+    made = trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+    yield made
+    sender = Sender._senders.pop(made.resolve(), None)
+    if sender is not None:
+        sender.end()
 
 
 @pytest.fixture
