@@ -13,12 +13,14 @@ import contextlib
 import itertools
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
 
+from trialog.transports.kafka_client import start_client, stop_client
 from trialog.transports.kafka_producer import (
     KAFKA_AWAY,
     RECORD_OVERHEAD_BYTES,
@@ -58,7 +60,6 @@ _TOPIC_CONFIGS = {
     "compression.type": "producer",
 }
 _BROKER_DEFAULT = -1
-_STOP_TIMEOUT_S = 5.0
 _US_PER_MS = 1000
 
 
@@ -136,11 +137,11 @@ class KafkaLog:
                 client_id=chosen.client_id,
                 request_timeout_ms=round(timeout_s * 1000),
             )
+            await start_client(admin.start(), admin.close)
             try:
-                await admin.start()
                 return cls(chosen, await _ensure_topics(admin, chosen, events_partitions))
             finally:
-                await admin.close()
+                await stop_client(admin.close())
 
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         """Store the records on every in-sync replica; return their positions."""
@@ -352,7 +353,7 @@ class _Connection:
         self.is_assigned = False
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            await _stop(consumer)
+            await stop_client(_stop(consumer))
 
     @contextlib.asynccontextmanager
     async def _answering(self, wait_s: float = 0.0) -> AsyncIterator[AIOKafkaConsumer]:
@@ -381,19 +382,13 @@ async def _start(settings: KafkaSettings) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
         request_timeout_ms=round(settings.answer_timeout_s * 1000),
     )
-    try:
-        await consumer.start()
-    except BaseException:
-        # Also when the caller's timeout cancels us: connections must not leak.
-        await _stop(consumer)
-        raise
+    await start_client(consumer.start(), partial(_stop, consumer))
     return consumer
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     with contextlib.suppress(*KAFKA_AWAY):
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            await consumer.stop()
+        await consumer.stop()
 
 
 def _log_record(partition: Partition, record: ConsumerRecord[bytes, bytes]) -> LogRecord:

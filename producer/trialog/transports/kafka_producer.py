@@ -18,6 +18,7 @@ import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaProducer
@@ -29,6 +30,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from trialog.transports.kafka_client import start_client, stop_client
 from trialog_schemas.errors import (
     AccessRefusedError,
     ClientError,
@@ -162,7 +164,7 @@ class ReliableProducer:
             await asyncio.gather(*unfinished, return_exceptions=True)
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            await _abandon(producer)
+            await stop_client(_abandon(producer))
 
     async def _drain(self, topic: str, partition: int, lane: _Lane) -> None:
         try:
@@ -237,12 +239,7 @@ class ReliableProducer:
                     max_request_size=RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES,
                     request_timeout_ms=round(self._settings.answer_timeout_s * 1000),
                 )
-                try:
-                    await producer.start()
-                except BaseException:
-                    # Also when the caller's timeout cancels us: connections must not leak.
-                    await _abandon(producer)
-                    raise
+                await start_client(producer.start(), partial(_abandon, producer))
                 self._producer = producer
             return self._producer
 
@@ -251,7 +248,7 @@ class ReliableProducer:
         if producer is not None and self._producer is producer:
             # The other lanes' batches fail with it, find it gone and go on with the next one.
             self._producer = None
-            await _abandon(producer)
+            await stop_client(_abandon(producer))
 
     def _unavailable(self, cause: Exception) -> UnavailableError:
         reason = f"{type(cause).__name__}: {cause}".rstrip(": ")

@@ -1,0 +1,85 @@
+"""Kafka clients that are given up while they connect leave no connection open."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.log_stores import BYTES_MAX, KafkaStore, partition_of_run
+from trialog.transports.kafka_producer import ReliableProducer
+from trialog_schemas.wire import EVENTS_TOPIC
+from trialog_server.log.kafka import KafkaLog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.services.kafka import Broker
+
+pytestmark = pytest.mark.kafka
+
+MOMENTS = 24
+"""So many moments of a connecting client at which it is given up, spread over its whole start."""
+
+
+async def give_up_at_every_moment(connect: Callable[[], Awaitable[object]]) -> int:
+    """Cancel a connecting client again and again, always later; count connections left open."""
+    started_s = time.monotonic()
+    await connect()
+    whole_s = time.monotonic() - started_s
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        for moment in range(MOMENTS):
+            connecting = asyncio.ensure_future(connect())
+            await asyncio.wait([connecting], timeout=whole_s * moment / MOMENTS)
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+        gc.collect()
+    return sum("Unclosed" in str(warning.message) for warning in caught)
+
+
+async def test_reader_given_up_while_it_connects_leaves_no_connection(kafka_broker: Broker) -> None:
+    """A worker that is stopped at any moment of its first fetch closes what was opened for it."""
+    async with KafkaStore(kafka_broker.bootstrap).open() as log:
+
+        async def fetch() -> None:
+            reader = log.reader()
+            reader.assign({partition_of_run(): 0})
+            try:
+                await reader.fetch(bytes_max=BYTES_MAX, wait_s=0.0)
+            finally:
+                await reader.close()
+
+        assert await give_up_at_every_moment(fetch) == 0
+
+
+async def test_log_given_up_while_it_opens_leaves_no_connection(kafka_broker: Broker) -> None:
+    """A service that is stopped while it starts closes what was opened for it."""
+    store = KafkaStore(kafka_broker.bootstrap)
+
+    async def open_and_close() -> None:
+        log = await KafkaLog.open(store.bootstrap, settings=store.settings)
+        await log.close()
+
+    assert await give_up_at_every_moment(open_and_close) == 0
+
+
+async def test_producer_given_up_while_it_connects_leaves_no_connection(
+    kafka_broker: Broker,
+) -> None:
+    """A send that is cancelled at any moment of the first connecting closes what was opened."""
+    store = KafkaStore(kafka_broker.bootstrap)
+    async with store.open():
+
+        async def ask() -> None:
+            producer = ReliableProducer(store.bootstrap)
+            try:
+                await producer.partition_count(store.settings.topic_prefix + EVENTS_TOPIC)
+            finally:
+                await producer.close()
+
+        assert await give_up_at_every_moment(ask) == 0
