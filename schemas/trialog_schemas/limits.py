@@ -38,6 +38,12 @@ METRIC_NAME_CHARS_MAX = 255
 ARTIFACT_NAME_CHARS_MAX = 255
 """Characters of an artifact's name: the longest file name of the usual file systems."""
 
+MODEL_URI_CHARS_MAX = 2048
+"""Characters of a model's address: what every browser and proxy takes."""
+
+MODEL_FACT_CHARS_MAX = 256
+"""Characters of a model's type, framework or version; SageMaker's number for such texts."""
+
 STEP_MAX = 2**63 - 1
 """The largest step: a signed 64-bit integer, as MLflow and Postgres store it."""
 

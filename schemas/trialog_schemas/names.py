@@ -23,6 +23,7 @@ ParameterValue: TypeAlias = (
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PARAMETER_NAME = re.compile(r"[\w\-./: ]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -304,7 +305,7 @@ def check_metric_value(name: object, value: object) -> float:
         return float(value)
     except OverflowError as exc:
         raise _not_numeric(name, "a huge integer", "beyond the range of float") from exc
-    except (TypeError, ValueError, ArithmeticError) as exc:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
         raise _not_numeric(name, value, f"of type {type(value).__name__}") from exc
 
 
@@ -361,7 +362,22 @@ def check_timestamp(value: object) -> int:
             value=value,
             limit="datetime",
         )
-    return (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
+    try:
+        at_us = (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
+    except (OverflowError, ValueError, OSError) as exc:  # the ends of the calendar, local times
+        raise _bad_timestamp(value) from exc
+    if type(at_us) is not int:  # pandas' NaT is a datetime and no time
+        raise _bad_timestamp(value)
+    return at_us
+
+
+def _bad_timestamp(value: object) -> ValidationError:
+    return ValidationError(
+        f"timestamp {shown(value)} is no time of the years 1 to 9999 in UTC; give a datetime",
+        field="timestamp",
+        value=value,
+        limit="years 1..9999",
+    )
 
 
 def check_artifact_name(name: object) -> str:
@@ -390,6 +406,54 @@ def check_media_type(value: object) -> str:
             limit="type/subtype",
         )
     return text
+
+
+def check_model_uri(value: object) -> str:
+    """Return the address of a model: a URI with a scheme; nothing is fetched from it."""
+    text = _check_text("model_data_uri", value, chars_max=limits.MODEL_URI_CHARS_MAX)
+    if not text.isprintable() or not _SCHEME.match(text):
+        raise ValidationError(
+            f"model_data_uri {shown(text)} has no scheme or a character that cannot be printed; "
+            "write it like s3://bucket/model.tar.gz or file:///models/model.pt",
+            field="model_data_uri",
+            value=text,
+            limit="scheme:address",
+        )
+    return text
+
+
+def check_model_fact(field: str, value: object) -> str | None:
+    """Return what is said of a model (its type, its framework …): 0–256 characters, or None."""
+    if value is None:
+        return None
+    return _check_text(field, value, chars_max=limits.MODEL_FACT_CHARS_MAX, chars_min=0)
+
+
+def model_name_of(uri: str) -> str:
+    """Return the artifact name of a model: host and path of its address.
+
+    The last part alone would not do: training jobs call it `model.tar.gz` every time. Of an
+    address too long for a name the end is kept.
+    """
+    path = re.split(r"[?#]", uri.partition(":")[2])[0].replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    name = "/".join(parts)[-limits.ARTIFACT_NAME_CHARS_MAX :].strip("/")
+    return "model" if not name or _DRIVE.match(name) else name
+
+
+def check_timeout_s(value: object) -> float | None:
+    """Return how many seconds to wait: from 0 on, or None for as long as it takes."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
+        raise ValidationError(
+            f"timeout_s is {shown(value)}, allowed are seconds from 0 on, or None for as long as "
+            "it takes",
+            field="timeout_s",
+            value=value,
+            limit="0..",
+        )
+    return float(value)
 
 
 def check_page_size(value: object) -> int:

@@ -4,8 +4,10 @@
     state = evolve(state, event, verdict)     # what the run is now
 
 A verdict depends only on earlier events of the same partition, so that a replay judges alike. A
-refusal is a value, never an exception. `accepted` is the event's body reduced to what was accepted
-(parameters without the refused ones, the first points up to the limit), or None if nothing was.
+refusal is a value, never an exception. A producer judges early by the same rules, on bodies that
+have no envelope yet: `decide_body`, `evolve_body`. `accepted` is the event's body reduced to what
+was accepted (parameters without the refused ones, the first points up to the limit), or None if
+nothing was.
 
     event               accepted when                                       refused as
     ------------------- --------------------------------------------------- -------------------
@@ -14,7 +16,8 @@ refusal is a value, never an exception. `accepted` is the event's body reduced t
                         fewer names than parameters_max                     param_limit
     metrics_logged      names, steps and times legal                        invalid
                         points so far < points_max (the first ones are)     point_limit
-    artifact_logged     name, media type, digest and size legal             invalid
+    artifact_logged     name, media type, digest and address legal          invalid
+                        no more bytes than artifact_bytes_max               artifact_size
                         fewer names than artifacts_max                      artifact_limit
     tags_set            tags legal                                          invalid
     run_started, run_resumed, run_joined, run_ended                         never
@@ -115,7 +118,11 @@ class Verdict:
 
 def decide(state: RunState, event: Event) -> Verdict:
     """Judge an event of a run's stream."""
-    body = event.body
+    return decide_body(state, event.body)
+
+
+def decide_body(state: RunState, body: Body) -> Verdict:
+    """Judge what an event says; its envelope takes no part in a verdict."""
     if isinstance(body, MetricsLogged):
         return _decide_metrics(state, body)
     if isinstance(body, ParametersLogged):
@@ -134,6 +141,16 @@ def decide(state: RunState, event: Event) -> Verdict:
 def evolve(state: RunState, event: Event, verdict: Verdict) -> RunState:
     """Return the run's state after an event with its verdict."""
     body = verdict.accepted
+    if isinstance(body, RunStarted | RunResumed | RunJoined):
+        return _enter(state, event, body)
+    if isinstance(body, RunEnded):
+        return _end(state, event, body)
+    return evolve_body(state, verdict)
+
+
+def evolve_body(state: RunState, verdict: Verdict) -> RunState:
+    """Return the run's state after what was logged; entering and ending need the envelope."""
+    body = verdict.accepted
     if isinstance(body, MetricsLogged):
         return replace(state, points=state.points + body.points)
     if isinstance(body, ParametersLogged):
@@ -142,10 +159,6 @@ def evolve(state: RunState, event: Event, verdict: Verdict) -> RunState:
         old = state.artifacts.get(body.name)
         newest = ArtifactState(body.content, 1 if old is None else old.version + 1)
         return replace(state, artifacts={**state.artifacts, body.name: newest})
-    if isinstance(body, RunStarted | RunResumed | RunJoined):
-        return _enter(state, event, body)
-    if isinstance(body, RunEnded):
-        return _end(state, event, body)
     return state
 
 
@@ -272,46 +285,55 @@ def _refuse_columns(block: Block) -> str | None:
 
 
 def _decide_artifact(state: RunState, body: ArtifactLogged) -> Verdict:
-    reason = _refuse_artifact(state.limits, body)
-    if reason is not None:
-        return Verdict(None, (Rejection("invalid", reason, body.name[:255]),))
+    refusal = _refuse_artifact(state.limits, body)
+    if refusal is not None:
+        return Verdict(None, (refusal,))
     known = state.artifacts.get(body.name)
     if known is not None and known.content == body.content:
         return Verdict(None)
     if known is None and len(state.artifacts) >= state.limits.artifacts_max:
-        return Verdict(
+        refusal = Rejection(
+            "artifact_limit",
+            f"artifact {body.name!r} is refused, the run has {state.limits.artifacts_max} "
+            "artifacts and that is the limit; "
+            "log a new version of one of them or put several into an archive",
+            body.name,
             None,
-            (
-                Rejection(
-                    "artifact_limit",
-                    f"artifact {body.name!r} is refused, the run has "
-                    f"{state.limits.artifacts_max} artifacts and that is the limit; "
-                    "log a new version of one of them or put several into an archive",
-                    body.name,
-                    None,
-                    {"limit": state.limits.artifacts_max},
-                ),
-            ),
+            {"limit": state.limits.artifacts_max},
         )
+        return Verdict(None, (refusal,))
     return Verdict(body)
 
 
-def _refuse_artifact(policy: Limits, body: ArtifactLogged) -> str | None:
+def _refuse_artifact(policy: Limits, body: ArtifactLogged) -> Rejection | None:
+    reason = _illegal_artifact(body)
+    if reason is not None:
+        return Rejection("invalid", reason, body.name[:255])
+    if body.size is not None and body.size > policy.artifact_bytes_max:
+        return Rejection(
+            "artifact_size",
+            f"artifact {body.name!r} has {body.size} bytes, allowed are "
+            f"{policy.artifact_bytes_max}; store it elsewhere and log its address",
+            body.name[:255],
+            str(body.size),
+            {"limit": policy.artifact_bytes_max},
+        )
+    return None
+
+
+def _illegal_artifact(body: ArtifactLogged) -> str | None:
     try:
         names.check_artifact_name(body.name)
         names.check_media_type(body.media_type)
+        if body.kind == "model":
+            names.check_model_uri(body.uri)
+            return None
     except ValidationError as exc:
         return exc.message
-    if body.kind == "model":
-        has_scheme = body.uri is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", body.uri)
-        return None if has_scheme else f"model {body.name!r} has no URI with a scheme"
     if body.sha256 is None or not _SHA256.fullmatch(body.sha256):
         return f"artifact {body.name!r} has no SHA-256 digest of 64 lower-case hex digits"
-    if body.size is None or not 0 <= body.size <= policy.artifact_bytes_max:
-        return (
-            f"artifact {body.name!r} of {body.size} bytes is larger than "
-            f"{policy.artifact_bytes_max} bytes; store it elsewhere and log its address"
-        )
+    if body.size is None or body.size < 0:
+        return f"artifact {body.name!r} has no size in bytes"
     return None
 
 

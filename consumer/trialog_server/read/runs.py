@@ -68,6 +68,7 @@ class RunView:
     artifacts: tuple[ArtifactView, ...]
     rejected_count: int
     points: int
+    limits: dict[str, int] | None
 
     @property
     def arn(self) -> str:
@@ -108,6 +109,7 @@ def run_from_row(row: asyncpg.Record) -> RunView:
         artifacts=_artifacts(row["artifacts"]),
         rejected_count=row["rejected"],
         points=row["points"],
+        limits=row["limits"],
     )
 
 

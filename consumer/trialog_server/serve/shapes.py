@@ -99,6 +99,7 @@ class RunJSON(TypedDict):
     artifacts: list[ArtifactJSON]
     rejected_count: int
     points: int
+    limits: dict[str, int] | None
 
 
 class ExperimentPageJSON(TypedDict):
@@ -328,6 +329,7 @@ def run_json(run: RunView) -> RunJSON:
         "artifacts": [artifact_json(artifact) for artifact in run.artifacts],
         "rejected_count": run.rejected_count,
         "points": run.points,
+        "limits": run.limits,
     }
 
 

@@ -147,7 +147,7 @@ def test_artifact_limit_refuses_a_new_name_only() -> None:
     [
         artifact("../x"),
         artifact("a", "A" * 64),
-        artifact("a", size=101),
+        artifact("a", size=-1),
         ArtifactLogged("m", "model", "x/y", uri="no scheme", model=ModelInfo()),
         ArtifactLogged("m", "file", "nonsense", sha256=SHA, size=1),
     ],
@@ -157,6 +157,15 @@ def test_artifact_that_is_illegal_is_refused(body: ArtifactLogged) -> None:
     state, (verdict,) = judged(RunState(limits=FEW), body)
     assert codes(verdict) == ["invalid"]
     assert not state.artifacts
+
+
+# E9
+@pytest.mark.parametrize(("size", "expected"), [(99, []), (100, []), (101, ["artifact_size"])])
+def test_artifact_larger_than_the_limit_is_refused(size: int, expected: list[str]) -> None:
+    """The limit itself is still legal; a refusal carries the limit as a fact."""
+    _, (verdict,) = judged(RunState(limits=FEW), artifact("a", size=size))
+    assert codes(verdict) == expected
+    assert all(refusal.facts == {"limit": 100} for refusal in verdict.rejections)
 
 
 def test_limits_come_from_the_event_that_started_the_run() -> None:

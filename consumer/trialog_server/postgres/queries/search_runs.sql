@@ -151,6 +151,7 @@ SELECT
     page.created_by,
     page.tags,
     s.tags AS tags_set,
+    s.limits,
     coalesce(s.points, 0) AS points,
     coalesce(s.rejected, 0) AS rejected,
     parameter_rows.names AS parameter_names,
