@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ _host = click.option(
     show_default=True,
     help="address to bind; other machines' reach needs TRIALOG_API_KEY",
 )
-_port = click.option(
+port_option = click.option(
     "--port",
     type=click.IntRange(0, 65535),
     help="port to bind; 7788, or a free one where that is taken; 0 takes a free one",
@@ -65,7 +66,7 @@ def service() -> None:
 @service.command()
 @_data_dir
 @_host
-@_port
+@port_option
 @_kafka
 @_postgres
 @_artifacts
@@ -76,20 +77,20 @@ def up(**flags: object) -> None:
 
     Prints `trialog ready at http://HOST:PORT` when it can be used. Ctrl-C ends it.
     """
-    with _plain_errors():
+    with plain_errors():
         settings = _settings(flags)
         with hold_data_dir(settings.data_dir):
             from trialog_server.processes import run_up  # noqa: PLC0415
 
-            _say(f"starting the service in {settings.data_dir}")
-            _run(lambda: run_up(settings, say_ready))
-            _say("stopped")
+            say(f"starting the service in {settings.data_dir}")
+            run(lambda: run_up(settings, say_ready))
+            say("stopped")
 
 
 @service.command()
 @_data_dir
 @_host
-@_port
+@port_option
 @_kafka
 @_postgres
 @_artifacts
@@ -97,12 +98,12 @@ def up(**flags: object) -> None:
 @_api_key
 def api(**flags: object) -> None:
     """Serve the HTTP API and the page on given addresses of Kafka and Postgres."""
-    with _plain_errors():
+    with plain_errors():
         _need(flags, "postgres", "kafka")
         settings = _settings(flags)
         from trialog_server.processes import run_api  # noqa: PLC0415
 
-        _run(lambda: run_api(settings, say_ready))
+        run(lambda: run_api(settings, say_ready))
 
 
 @service.command()
@@ -112,14 +113,14 @@ def api(**flags: object) -> None:
 @click.option("--until-parent-ends", is_flag=True, hidden=True)
 def worker(*, until_parent_ends: bool, **flags: object) -> None:
     """Project events from the log into Postgres; run as many as you like."""
-    with _plain_errors():
+    with plain_errors():
         _need(flags, "postgres")
         if not until_parent_ends:
             _need(flags, "kafka")
         settings = _settings(flags)
         from trialog_server.processes import run_worker  # noqa: PLC0415
 
-        _run(lambda: run_worker(settings, until_parent_ends=until_parent_ends))
+        run(lambda: run_worker(settings, until_parent_ends=until_parent_ends))
 
 
 def say_ready(url: str) -> None:
@@ -128,7 +129,8 @@ def say_ready(url: str) -> None:
     sys.stdout.flush()
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell people, not programs, what is going on."""
     click.echo(f"trialog: {text}", err=True)
 
 
@@ -157,7 +159,14 @@ def hold_data_dir(folder: Path) -> Iterator[None]:
             f"data folder {folder} cannot be made: {exc.strerror}; give another with --data-dir"
         ) from exc
     lock = FileLock(folder / "service.lock")
-    if not lock.take_nowait():
+    try:
+        is_held = lock.take_nowait()
+    except OSError as exc:
+        raise click.ClickException(
+            f"data folder {folder} cannot be written: {exc.strerror}; make it this user's, or give "
+            "another with --data-dir"
+        ) from exc
+    if not is_held:
         raise click.ClickException(
             f"another trialog already serves {folder}; use it, or give another folder with "
             "--data-dir"
@@ -169,7 +178,7 @@ def hold_data_dir(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Turn what trialog raises on purpose into one line and exit status 1."""
     try:
         yield
@@ -177,7 +186,8 @@ def _plain_errors() -> Iterator[None]:
         raise click.ClickException(exc.message) from exc
 
 
-def _run(main: Callable[[], object]) -> None:
+def run(main: Callable[[], object]) -> None:
+    """Run a process of the service in a loop of its own, logging JSON lines to standard error."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -187,6 +197,8 @@ def _run(main: Callable[[], object]) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    # What Kafka's driver says of a broker that is away, we say ourselves, once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # A shell's background job inherits SIGINT ignored; a service must be endable all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from trialog_schemas.errors import ResourceInUseError, UnavailableError
 from trialog_server.artifacts import ArtifactStore
 from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.kafka import KafkaLog
+from trialog_server.postgres.address import first_use
 from trialog_server.postgres.embedded import EmbeddedPostgres
 from trialog_server.postgres.migrate import migrate
 from trialog_server.postgres.pool import PoolSettings, open_pool
@@ -29,6 +31,7 @@ from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.worker import Worker
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
+from trialog_server.serve.server import server_config
 from trialog_server.settings import DEFAULT_PORT
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ REQUESTS_END_S = 5
 """How long open requests may take when the service stops."""
 
 
-def _stop_on_signals() -> asyncio.Event:
+def stop_on_signals() -> asyncio.Event:
     """Return an event that SIGINT and SIGTERM set; call inside the running loop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -68,11 +71,31 @@ async def _open_log(settings: ServerSettings, pool: Pool) -> AsyncIterator[Log]:
     if settings.kafka is None:
         opened = await EmbeddedLog.open(pool, events_partitions=settings.events_partitions)
     else:
-        opened = await KafkaLog.open(settings.kafka, events_partitions=settings.events_partitions)
+        opened = await _open_kafka(settings.kafka, settings.events_partitions)
     try:
         yield opened
     finally:
         await opened.close()
+
+
+async def _open_kafka(bootstrap: str, events_partitions: int) -> KafkaLog:
+    try:
+        return await KafkaLog.open(bootstrap, events_partitions=events_partitions)
+    except UnavailableError as exc:
+        raise UnavailableError(
+            f"kafka at {bootstrap} cannot be reached ({exc.__cause__ or exc}); start it, or check "
+            "the address in --kafka or TRIALOG_KAFKA",
+            field="kafka",
+            value=bootstrap,
+        ) from exc
+
+
+async def _migrate(dsn: str) -> None:
+    """Bring the database to this version's tables; the first use of its address."""
+    with first_use(dsn):
+        applied = await migrate(dsn)
+    if applied:
+        log.info("the database was migrated", migrations=applied)
 
 
 @contextlib.asynccontextmanager
@@ -123,39 +146,27 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _serve(settings: ServerSettings, dsn: str, listener: socket.socket, api: _Api) -> None:
+async def _serve(settings: ServerSettings, parts: _Parts, api: _Api) -> None:
     """Serve the HTTP API until `api.stop` is set; call `api.on_ready` when it answers."""
-    async with (
-        _open_pool(dsn, PoolSettings(application_name="trialog-api", connections_max=16)) as pool,
-        _open_log(settings, pool) as opened,
-    ):
-        app = build_app(
-            pool=pool,
-            log=opened,
-            store=ArtifactStore.at_url(settings.artifacts_url),
-            access=AccessPolicy(host=settings.host, api_key=settings.api_key),
-            limits=settings.limits,
-        )
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            server_header=False,
-            timeout_graceful_shutdown=REQUESTS_END_S,
-        )
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        listening = asyncio.create_task(server.is_listening.wait())
-        await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
-        listening.cancel()
-        if not serving.done():
-            api.on_ready(url_of(listener))
-        stopping = asyncio.create_task(api.stop.wait())
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        server.should_exit = True
-        await serving
+    app = build_app(
+        pool=parts.pool,
+        log=parts.log,
+        store=ArtifactStore.at_url(settings.artifacts_url),
+        access=AccessPolicy(host=settings.host, api_key=settings.api_key),
+        limits=settings.limits,
+    )
+    server = _Server(server_config(app))
+    serving = asyncio.create_task(server.serve(sockets=[api.listener]))
+    listening = asyncio.create_task(server.is_listening.wait())
+    await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+    listening.cancel()
+    if not serving.done() and not api.stop.is_set():
+        api.on_ready(url_of(api.listener))
+    stopping = asyncio.create_task(api.stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.should_exit = True
+    await serving
 
 
 class _Server(uvicorn.Server):
@@ -178,29 +189,46 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True, slots=True)
 class _Api:
-    """When the API ends and whom it tells that it is there."""
+    """Where the API listens, when it ends and whom it tells that it is there."""
 
+    listener: socket.socket
     stop: asyncio.Event
     on_ready: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the API stands on."""
+
+    pool: Pool
+    log: Log
+
+
+@contextlib.asynccontextmanager
+async def _open_parts(settings: ServerSettings, dsn: str) -> AsyncIterator[_Parts]:
+    pool_settings = PoolSettings(application_name="trialog-api", connections_max=16)
+    async with _open_pool(dsn, pool_settings) as pool, _open_log(settings, pool) as opened:
+        yield _Parts(pool, opened)
+
+
 async def run_api(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
     """Serve the HTTP API on given addresses until SIGINT or SIGTERM."""
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     listener = bind(settings.host, settings.port)
     dsn = settings.postgres or ""
-    await migrate(dsn)
-    await _serve(settings, dsn, listener, _Api(stop, on_ready))
+    await _migrate(dsn)
+    async with _open_parts(settings, dsn) as parts:
+        await _serve(settings, parts, _Api(listener, stop, on_ready))
 
 
 async def run_worker(settings: ServerSettings, *, until_parent_ends: bool = False) -> None:
     """Project events into rows until SIGINT or SIGTERM, or until the parent process is gone."""
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     dsn = settings.postgres or ""
     if until_parent_ends:
         await _stop_at_end_of_input(stop)
     else:
-        await migrate(dsn)
+        await _migrate(dsn)
     projection = ProjectionSettings()
     pool_settings = PoolSettings(
         application_name="trialog-worker", search_path=projection.search_path
@@ -228,28 +256,57 @@ _WAITERS: set[asyncio.Task[None]] = set()
 """The loop keeps only weak references to its tasks."""
 
 
-async def run_up(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
-    """Run everything: Postgres unless it is given, a worker and the API, until a signal comes."""
-    stop = _stop_on_signals()
+async def run_up(
+    settings: ServerSettings, on_ready: Callable[[str], None], stop: asyncio.Event | None = None
+) -> None:
+    """Run everything: Postgres unless it is given, a worker and the API.
+
+    Until `stop` is set; without one until SIGINT or SIGTERM.
+    """
+    stop = stop_on_signals() if stop is None else stop
     listener = bind(settings.host, settings.port)
-    embedded = None
-    dsn = settings.postgres or ""
-    if settings.postgres is None:
-        embedded = EmbeddedPostgres(settings.data_dir / "postgres")
-        dsn = await asyncio.to_thread(embedded.start)
+    async with (
+        _postgres_of(settings) as (dsn, embedded),
+        _open_parts(settings, dsn) as parts,
+        _kept(settings, dsn, embedded, stop),
+    ):
+        await _serve(settings, parts, _Api(listener, stop, on_ready))
+
+
+@contextlib.asynccontextmanager
+async def _postgres_of(
+    settings: ServerSettings,
+) -> AsyncIterator[tuple[str, EmbeddedPostgres | None]]:
+    """Give the address of a migrated database, and the embedded Postgres if it is that."""
+    if settings.postgres is not None:
+        await _migrate(settings.postgres)
+        yield settings.postgres, None
+        return
+    embedded = EmbeddedPostgres(settings.data_dir / "postgres")
     try:
-        await migrate(dsn)
-        async with asyncio.TaskGroup() as tasks:
-            keepers = [tasks.create_task(_keep_worker(settings, dsn, stop))]
-            if embedded is not None:
-                keepers.append(tasks.create_task(_keep_postgres(embedded, stop)))
-            try:
-                await _serve(settings, dsn, listener, _Api(stop, on_ready))
-            finally:
-                stop.set()
+        dsn = await asyncio.to_thread(embedded.start)
+        await _migrate(dsn)
+        yield dsn, embedded
     finally:
-        if embedded is not None:
-            await asyncio.to_thread(embedded.stop)
+        await asyncio.to_thread(embedded.stop)
+
+
+@contextlib.asynccontextmanager
+async def _kept(
+    settings: ServerSettings, dsn: str, embedded: EmbeddedPostgres | None, stop: asyncio.Event
+) -> AsyncIterator[None]:
+    """Keep a worker and the embedded Postgres running during the block; then end the worker."""
+    keepers = [asyncio.create_task(_keep_worker(settings, dsn, stop))]
+    if embedded is not None:
+        keepers.append(asyncio.create_task(_keep_postgres(embedded, stop)))
+    for keeper in keepers:
+        # One that ends before its time has a defect: the service ends too, and says it below.
+        keeper.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.gather(*keepers)
 
 
 async def _keep_postgres(embedded: EmbeddedPostgres, stop: asyncio.Event) -> None:
@@ -263,7 +320,7 @@ async def _keep_postgres(embedded: EmbeddedPostgres, stop: asyncio.Event) -> Non
 
 async def _keep_worker(settings: ServerSettings, dsn: str, stop: asyncio.Event) -> None:
     """Run a worker process and start it again whenever it is gone."""
-    arguments = ["worker", "--postgres", dsn, "--until-parent-ends"]
+    arguments = ["worker", "--until-parent-ends"]
     if settings.kafka is not None:
         arguments += ["--kafka", settings.kafka]
     while not stop.is_set():
@@ -273,6 +330,10 @@ async def _keep_worker(settings: ServerSettings, dsn: str, stop: asyncio.Event) 
             "trialog_server",
             *arguments,
             stdin=asyncio.subprocess.PIPE,
+            # Not as an argument: every user of the machine may read those, with the password.
+            env={**os.environ, "TRIALOG_POSTGRES": dsn},
+            # A Ctrl-C in the terminal is for us; we end the worker when nobody needs it any more.
+            start_new_session=True,
         )
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(stop.wait())
