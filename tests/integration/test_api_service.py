@@ -9,11 +9,13 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from fastapi import FastAPI
 from starlette.routing import Route
 
 from tests.integration.api_service import open_api
 from tests.services.postgres import fresh_database
+from trialog_schemas.errors import TrialogError
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.serve.page_files import FILES
 
@@ -91,20 +93,26 @@ async def test_unknown_route_and_method_are_typed_errors(api: Api) -> None:
     assert "GET" in wrong.headers["allow"]
 
 
-async def test_a_defect_of_ours_shows_no_trace(api: Api) -> None:
-    """An unexpected failure is a 500 without a word of its trace."""
+@pytest.mark.parametrize("defect", [RuntimeError("secret-detail"), TrialogError("secret-detail")])
+async def test_a_defect_of_ours_shows_no_trace(api: Api, defect: Exception) -> None:
+    """An unexpected failure is a 500 whose trace is in the log under the answer's request id."""
 
     async def break_down(_request: Request) -> None:
-        raise RuntimeError("secret-detail")
+        raise defect
 
     assert isinstance(api.app, FastAPI)
     api.app.router.routes.append(Route("/broken", break_down))
 
-    response = await api.client.get("/broken")
+    with structlog.testing.capture_logs() as logged:
+        response = await api.client.get("/broken")
 
-    assert (response.status_code, response.json()["error"]["code"]) == (500, "InternalError")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (500, "InternalError")
     assert "secret-detail" not in response.text
     assert "Traceback" not in response.text
+    (line,) = [entry for entry in logged if entry.get("request_id") == error["request_id"]]
+    assert (line["path"], line["exc_info"]) == ("/broken", defect)
+    assert error["request_id"] in error["message"]
 
 
 @pytest.mark.parametrize("address", FILES)

@@ -8,7 +8,8 @@ RequestRefusedError                              its own: 401, 403, 404, 405, 40
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+import uuid
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import orjson
 import structlog
@@ -57,10 +58,14 @@ _STATUSES: tuple[tuple[type[TrialogError], int], ...] = (
 
 
 class ErrorDetailJSON(ErrorFacts):
-    """What an error says: its stable code, its sentence, and the parts that are known."""
+    """What an error says: its stable code, its sentence, and the parts that are known.
+
+    A defect of ours has a request id instead of parts: the service's log has its trace under it.
+    """
 
     code: str
     message: str
+    request_id: NotRequired[str]
 
 
 class ErrorJSON(TypedDict):
@@ -89,13 +94,10 @@ class RequestRefusedError(ClientError):
 def error_response(error: TrialogError) -> Response:
     """Return the answer for an error that was raised on purpose."""
     headers: dict[str, str] = {}
+    status = _status(error)
     if isinstance(error, RequestRefusedError):
-        status, headers = error.status, error.headers
-    else:
-        status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
-    if status == INTERNAL_ERROR:
-        return _internal_error()
-    if status == UNAVAILABLE:
+        headers = error.headers
+    elif status == UNAVAILABLE:
         headers = {"Retry-After": "1"}
     facts = error.facts if isinstance(error, ClientError) else ErrorFacts()
     content: ErrorJSON = {"error": {"code": error.code, "message": error.message, **facts}}
@@ -139,9 +141,11 @@ def invalid_request(errors: Sequence[Mapping[str, object]]) -> ValidationError:
     )
 
 
-async def _on_trialog_error(_request: Request, error: Exception) -> Response:
+async def _on_trialog_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, TrialogError):
         raise error
+    if _status(error) == INTERNAL_ERROR:
+        return await _on_defect(request, error)
     return error_response(error)
 
 
@@ -169,18 +173,26 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_defect(request: Request, error: Exception) -> Response:
     """Answer for a defect of ours: the trace goes to the service's log, never to the client."""
+    request_id = uuid.uuid4().hex
     _telemetry.error(
-        "a request failed by a defect", method=request.method, path=request.url.path, exc_info=error
+        "a request failed by a defect",
+        request_id=request_id,
+        method=request.method,
+        path=request.url.path,
+        exc_info=error,
     )
-    return _internal_error()
-
-
-def _internal_error() -> Response:
     content: ErrorJSON = {
         "error": {
             "code": "InternalError",
             "message": "the service failed at this request by a defect of its own; "
-            "its log has the details",
+            f"its log has the details under request_id {request_id}",
+            "request_id": request_id,
         }
     }
     return Response(orjson.dumps(content), INTERNAL_ERROR, None, "application/json")
+
+
+def _status(error: TrialogError) -> int:
+    if isinstance(error, RequestRefusedError):
+        return error.status
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), INTERNAL_ERROR)
