@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -16,6 +17,8 @@ from trialog_schemas.limits import DEFAULT_LIMITS, Limits
 
 DEFAULT_PORT = 7788
 """Where the SDK looks for a service when nobody tells it otherwise."""
+
+PORT_MAX = 65_535
 
 EMBEDDED_PARTITIONS = 4
 """Partitions of the events topic on a laptop: more only cost there (design §2)."""
@@ -61,6 +64,10 @@ class ServerSettings:
                 value=self.host,
                 limit="an API key",
             )
+        if self.postgres is not None:
+            _check_postgres(self.postgres)
+        if self.kafka is not None:
+            _check_kafka(self.kafka)
 
     @property
     def artifacts_url(self) -> str:
@@ -75,3 +82,29 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _check_postgres(address: str) -> None:
+    # The address is not repeated: it may hold a password.
+    scheme = urlsplit(address).scheme
+    if scheme not in {"postgresql", "postgres"}:
+        raise ValidationError(
+            f"the address of postgres begins with {scheme!r}; give one like "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+            field="postgres",
+            value=scheme,
+            limit="postgresql://…",
+        )
+
+
+def _check_kafka(bootstrap: str) -> None:
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+            raise ValidationError(
+                f"{address!r} is no address of a Kafka broker; give HOST:PORT, several joined by "
+                "commas",
+                field="kafka",
+                value=address,
+                limit="HOST:PORT[,…]",
+            )

@@ -168,9 +168,14 @@ class EmbeddedPostgres:
             )
 
     def _make_socket_folder(self) -> Path:
-        """Return the data folder, or a private short one where its path is too long."""
+        """Return the data folder, or a private short one where its path is too long.
+
+        A server that is started again keeps its folder: clients know it by that address.
+        """
         if len(os.fsencode(self._data_dir / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES_MAX:
             return self._data_dir
+        if self._socket_dir is not None and self._socket_dir.is_dir():
+            return self._socket_dir
         folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX))
         if self._user is not None:
             shutil.chown(folder, self._user)
