@@ -12,15 +12,21 @@ DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# Runs an installer whose words matter only when it fails; after Ctrl-C nothing of it is shown.
+quietly = said=$$($(1) 2>&1) || { rc=$$?; printf '%s\n' "$$said" >&2; exit $$rc; }
+
 # Every command runs in this checkout's own environment, whatever the caller's shell has set.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help up test lint types fmt bench pins install clean
+.PHONY: help demo up test lint types fmt bench pins install clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 # exec: trialog itself, not a shell around it, gets the terminal's Ctrl-C and gives make its exit status.
+demo: $(DEMO_STAMP) ## search hyper-parameters on the embedded service, compare the runs, keep serving until Ctrl-C
+	@exec $(BIN)/trialog demo
+
 up: $(DEMO_STAMP) ## start the service alone, keep serving until Ctrl-C
 	@exec $(BIN)/trialog up
 
@@ -46,17 +52,17 @@ install: $(DEV_STAMP) ## install everything needed to work on trialog
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trialog needs Python 3.11 or newer; name one with PYTHON=...")'
-	@$(PYTHON) -m venv $(VENV)
+	@$(call quietly,$(PYTHON) -m venv $(VENV))
 
 $(DEMO_STAMP): requirements/demo.txt pyproject.toml | $(BIN)/python
 	@echo "installing trialog and what the demo needs into $(VENV) (once, a minute or less)"
-	@$(PIP) install --quiet --requirement requirements/demo.txt
-	@$(PIP) install --quiet --no-deps --editable .
+	@$(call quietly,$(PIP) install --quiet --requirement requirements/demo.txt)
+	@$(call quietly,$(PIP) install --quiet --no-deps --editable .)
 	@touch $@
 
 $(DEV_STAMP): requirements/dev.txt $(DEMO_STAMP)
 	@echo "installing the development tools into $(VENV)"
-	@$(PIP) install --quiet --requirement requirements/dev.txt
+	@$(call quietly,$(PIP) install --quiet --requirement requirements/dev.txt)
 	@touch $@
 
 # Resolved in an empty environment: what happens to be in .venv must not get into the pins. dev is resolved under demo's pins.
