@@ -32,7 +32,7 @@ def main():
                 answer = scope["work"](session, index, *task["arguments"])
             except trialog.ClientError as exc:
                 answer = "error " + exc.response["Error"]["Code"]
-            os.write(1, (json.dumps([index, answer]) + "\\n").encode())
+            os.write(1, ("answer " + json.dumps([index, answer]) + "\\n").encode())
             raise SystemExit(0)
         children.append(child)
     os.close(gate_write)
@@ -60,6 +60,7 @@ def run_together(session: trialog.Session, count: int, work: str, *arguments: st
     command = [sys.executable, "-c", _TOGETHER, json.dumps(task)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
     assert ended.returncode == 0, ended.stderr
-    answers = dict(json.loads(line) for line in ended.stdout.splitlines())
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("answer ")]
+    answers = dict(json.loads(line.removeprefix("answer ")) for line in lines)
     assert sorted(answers) == list(range(count)), ended.stderr
     return [answers[index] for index in range(count)]
