@@ -3,6 +3,7 @@
 import { bucketsPath, getJson } from "/page/api.js";
 
 const HEIGHT_PX = 240;
+const POINTS_SHOWN_BELOW = 80;
 const NAMED = { NaN: NaN, Infinity: Infinity, "-Infinity": -Infinity };
 
 // uPlot draws finite numbers and leaves gaps at null.
@@ -13,16 +14,21 @@ function finite(value) {
 
 export async function drawMetric(element, runId, metric) {
   const width = Math.max(320, Math.floor(element.clientWidth));
-  const { buckets, points } = await getJson(bucketsPath(runId, metric, width));
+  element.dataset.metric = metric;
+  const { buckets, points: count } = await getJson(bucketsPath(runId, metric, width));
+  // A slow answer for an earlier choice must not replace a later one.
+  if (element.dataset.metric !== metric) return;
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
-  const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line") } };
+  const line = { stroke: colour("--line"), width: 1 };
+  const axis = { stroke: colour("--soft"), grid: line, ticks: line };
   const data = [
     buckets.step_from,
     buckets.last.map(finite),
     buckets.min.map(finite),
     buckets.max.map(finite),
   ];
+  const points = { show: count < POINTS_SHOWN_BELOW, fill: colour("--ground") };
   const options = {
     width,
     height: HEIGHT_PX,
@@ -30,12 +36,26 @@ export async function drawMetric(element, runId, metric) {
     axes: [axis, axis],
     series: [
       { label: "step" },
-      { label: "last", stroke: colour("--accent"), width: 1.5, points: { show: points < 80 } },
+      { label: "last", stroke: colour("--accent"), width: 1.5, points },
       { label: "min", stroke: "transparent", points: { show: false } },
       { label: "max", stroke: "transparent", points: { show: false } },
     ],
     bands: [{ series: [3, 2], fill: colour("--band") }],
   };
   element.replaceChildren();
-  return new uPlot(options, data, element);
+  if (data[1].includes(null)) element.append(gapNote(data[1]));
+  if (data[1].every((value) => value === null)) return;
+  new uPlot(options, data, element);
+}
+
+// NaN and infinities have no height: they are said, not silently left out.
+function gapNote(values) {
+  const gaps = values.filter((value) => value === null).length;
+  const note = document.createElement("p");
+  note.className = "note";
+  note.textContent =
+    gaps === values.length
+      ? "Every value is NaN or infinite; there is nothing to draw."
+      : `${gaps} of ${values.length} places along the steps are NaN or infinite: gaps in the line.`;
+  return note;
 }

@@ -11,9 +11,9 @@ function route() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
   const [kind, name] = path.split("/").slice(1).map(decodeURIComponent);
   const token = new URLSearchParams(query).get("next");
-  if (kind === "experiments" && name) return { at: name, view: () => runsView(name, token) };
-  if (kind === "runs" && name) return { at: "run", view: () => runView(name) };
-  return { at: "", view: () => experimentsView(token) };
+  if (kind === "experiments" && name) return () => runsView(name, token);
+  if (kind === "runs" && name) return () => runView(name);
+  return () => experimentsView(token);
 }
 
 function failure(error) {
@@ -33,17 +33,16 @@ async function show() {
   const mine = ++shown;
   main.setAttribute("aria-busy", "true");
   let content;
-  let at = "";
+  let steps = [];
   try {
-    const target = route();
-    at = target.at;
-    content = await target.view();
+    ({ trail: steps, content } = await route()());
   } catch (error) {
     content = failure(error);
   }
   if (mine !== shown) return;
-  trail.textContent = at;
-  document.title = at ? `${at} · trialog` : "trialog";
+  trail.replaceChildren(...steps.flatMap((step) => [node("span", { class: "step" }, "/"), step]));
+  const here = steps.at(-1);
+  document.title = here ? `${here} · trialog` : "trialog";
   main.replaceChildren(...content.filter(Boolean));
   main.removeAttribute("aria-busy");
 }

@@ -1,4 +1,5 @@
-// The views of the page. Every text goes in as text: no name is ever read as HTML.
+// The views of the page: each gives its content and the trail that leads to it.
+// Every text goes in as text: no name is ever read as HTML.
 
 import { contentPath, getBlob, getJson, runPath, runsPath } from "/page/api.js";
 import { drawMetric } from "/page/chart.js";
@@ -6,6 +7,8 @@ import { drawMetric } from "/page/chart.js";
 const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 const PAGE_SIZE = 100;
 const COLUMNS_MAX = 40;
+const TITLE_FROM_CHARS = 24;
+const SUMMARY = ["last", "min", "max", "mean", "points", "last step"];
 
 export function node(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -28,14 +31,55 @@ function table(heads, rows) {
     node(
       "table",
       {},
-      node("thead", {}, node("tr", {}, ...heads.map((head) => node("th", { scope: "col" }, head)))),
+      node("thead", {}, ...groupsOf(heads), node("tr", {}, ...heads.map(head))),
       node("tbody", {}, ...rows),
     ),
   );
 }
 
+// A head is a text, or {text, group, numeric}: heads of one group stand under its name.
+function head(it) {
+  return node("th", { scope: "col", class: it.numeric ? "number" : null }, it.text ?? it);
+}
+
+function groupsOf(heads) {
+  if (!heads.some((it) => it.group)) return [];
+  const cells = [];
+  for (const { group = "" } of heads) {
+    const last = cells.at(-1);
+    if (last?.textContent === group) last.colSpan += 1;
+    else cells.push(node("th", group ? { scope: "colgroup" } : {}, group));
+  }
+  return [node("tr", { class: "groups" }, ...cells)];
+}
+
 function row(cells) {
-  return node("tr", {}, ...cells.map((cell) => node("td", {}, cell ?? "")));
+  const shown = (it) => (it instanceof Numeric ? cell(it.text, true) : cell(it));
+  return node("tr", {}, ...cells.map(shown));
+}
+
+// What is cut off at the end of a narrow cell can be read in full under the pointer.
+function cell(content, isNumeric = false) {
+  const title = typeof content === "string" && content.length > TITLE_FROM_CHARS ? content : null;
+  return node("td", { class: isNumeric ? "number" : null, title }, content ?? "");
+}
+
+class Numeric {
+  constructor(value) {
+    this.text = number(value);
+  }
+}
+
+function numeric(value) {
+  return new Numeric(value);
+}
+
+function facts(pairs) {
+  const rows = pairs.map(([name, fact]) =>
+    node("tr", {}, node("th", { scope: "row" }, name), node("td", {}, fact)),
+  );
+  const body = node("tbody", {}, ...rows);
+  return node("div", { class: "scroll" }, node("table", { class: "facts" }, body));
 }
 
 function number(value) {
@@ -61,7 +105,7 @@ export async function experimentsView(token) {
   if (token) query.set("next_token", token);
   const page = await getJson(`/api/v1/experiments?${query}`);
   if (page.total === 0) {
-    return [
+    const content = [
       node("h1", {}, "Experiments"),
       node("p", {}, "Nothing is here yet. Log a first run:"),
       node(
@@ -71,21 +115,23 @@ export async function experimentsView(token) {
           '    run.log_parameter("lr", 0.1)\n    run.log_metric("loss", 0.5, 0)\n',
       ),
     ];
+    return { trail: [], content };
   }
   const rows = page.experiments.map((experiment) =>
     row([
       link(`#/experiments/${encodeURIComponent(experiment.experiment_name)}`,
         experiment.experiment_name),
-      number(experiment.run_count),
+      numeric(experiment.run_count),
       time(experiment.last_modified_time),
       experiment.description,
     ]),
   );
-  return [
+  const content = [
     node("h1", {}, "Experiments ", node("small", {}, String(page.total))),
-    table(["name", "runs", "last change", "description"], rows),
+    table(["name", { text: "runs", numeric: true }, "last change", "description"], rows),
     next("#/", page.next_token),
   ];
+  return { trail: [], content };
 }
 
 function next(hash, token) {
@@ -104,7 +150,10 @@ export async function runsView(experiment, token) {
   if (token) query.set("next_token", token);
   const page = await getJson(`${runsPath(experiment)}?${query}`);
   const title = node("h1", {}, experiment, " ", node("small", {}, `${page.total} runs`));
-  if (page.runs.length === 0) return [title, node("p", {}, "This experiment has no runs.")];
+  const trail = [experiment];
+  if (page.runs.length === 0) {
+    return { trail, content: [title, node("p", {}, "This experiment has no runs.")] };
+  }
   const parameters = names(page.runs, "parameters");
   const metrics = names(page.runs, "metrics");
   const rows = page.runs.map((run) =>
@@ -113,16 +162,18 @@ export async function runsView(experiment, token) {
       status(run),
       time(run.creation_time),
       ...parameters.map((name) => (name in run.parameters ? value(run.parameters[name]) : "")),
-      ...metrics.map((name) => (name in run.metrics ? number(run.metrics[name].last) : "")),
+      ...metrics.map((name) => numeric(run.metrics[name]?.last)),
       rejected(run),
     ]),
   );
-  const heads = ["run", "status", "created", ...parameters, ...metrics, "refused"];
-  return [
-    title,
-    table(heads, rows),
-    next(`#/experiments/${encodeURIComponent(experiment)}`, page.next_token),
+  const heads = [
+    "run", "status", "created",
+    ...parameters.map((text) => ({ text, group: "parameters" })),
+    ...metrics.map((text) => ({ text, group: "metrics, last value", numeric: true })),
+    "refused",
   ];
+  const more = next(`#/experiments/${encodeURIComponent(experiment)}`, page.next_token);
+  return { trail, content: [title, table(heads, rows), more] };
 }
 
 function rejected(run) {
@@ -134,7 +185,7 @@ export async function runView(runId) {
   const path = runPath(runId);
   const [run, refusals] = await Promise.all([getJson(path), getJson(`${path}/rejections`)]);
   const experiment = `#/experiments/${encodeURIComponent(run.experiment_name)}`;
-  const facts = [
+  const known = [
     ["experiment", link(experiment, run.experiment_name)],
     ["status", status(run)],
     ["failure", run.failure_message],
@@ -146,9 +197,9 @@ export async function runView(runId) {
     ["id", node("code", {}, run.run_id)],
     ...Object.entries(run.tags).map(([key, tag]) => [`tag ${key}`, tag]),
   ].filter(([, fact]) => fact);
-  return [
+  const content = [
     node("h1", {}, run.run_name),
-    table(["", ""], facts.map(row)),
+    facts(known),
     section("Parameters", Object.entries(run.parameters).map(([name, it]) => row([name, value(it)])),
       ["name", "value"]),
     metricsSection(run),
@@ -157,6 +208,7 @@ export async function runView(runId) {
       row([it.code, it.name, it.value, it.message, time(it.time), it.position])),
       ["code", "name", "value", "why", "when", "position in the log"]),
   ];
+  return { trail: [link(experiment, run.experiment_name), run.run_name], content };
 }
 
 function section(title, rows, heads) {
@@ -168,22 +220,28 @@ function metricsSection(run) {
   const entries = Object.entries(run.metrics);
   if (entries.length === 0) return null;
   const chart = node("div", { class: "chart" });
-  const caption = node("h3", {}, "");
+  const caption = node("h3", { "aria-live": "polite" }, "");
+  const buttons = new Map();
   const show = (name) => {
     caption.textContent = name;
+    for (const [other, button] of buttons) button.setAttribute("aria-pressed", other === name);
     drawMetric(chart, run.run_id, name).catch((error) => chart.replaceChildren(error.message));
   };
-  const rows = entries.map(([name, it]) =>
-    row([
-      node("button", { type: "button", class: "name", onclick: () => show(name) }, name),
-      ...[it.last, it.min, it.max, it.mean, it.count, it.last_step].map(number),
-    ]),
-  );
+  const rows = entries.map(([name, it]) => {
+    const attributes = { type: "button", class: "name", onclick: () => show(name) };
+    const button = node("button", attributes, name);
+    buttons.set(name, button);
+    return row([
+      button, ...[it.last, it.min, it.max, it.mean, it.count, it.last_step].map(numeric),
+    ]);
+  });
+  // A metric that has something to draw comes first.
+  const first = entries.find(([, it]) => typeof it.min === "number") ?? entries[0];
   // The chart needs its width, so it is drawn once the section is on the page.
   const laidOut = new ResizeObserver(() => {
     if (chart.clientWidth === 0) return;
     laidOut.disconnect();
-    show(entries[0][0]);
+    show(first[0]);
   });
   laidOut.observe(chart);
   return node(
@@ -192,7 +250,7 @@ function metricsSection(run) {
     node("h2", {}, "Metrics"),
     caption,
     chart,
-    table(["metric", "last", "min", "max", "mean", "points", "last step"], rows),
+    table(["metric", ...SUMMARY.map((text) => ({ text, numeric: true }))], rows),
   );
 }
 
@@ -203,7 +261,7 @@ async function artifactsSection(run) {
       artifact.sha256 ? download(run, artifact) : artifact.name,
       artifact.kind,
       artifact.media_type,
-      number(artifact.size),
+      numeric(artifact.size),
       artifact.is_output ? "output" : "input",
       artifact.uri ?? `version ${artifact.version}`,
     ]),
@@ -214,7 +272,7 @@ async function artifactsSection(run) {
     "section",
     {},
     node("h2", {}, "Artifacts"),
-    table(["name", "kind", "type", "bytes", "direction", "where"], rows),
+    table(["name", "kind", "type", { text: "bytes", numeric: true }, "direction", "where"], rows),
     node("div", { class: "pictures" }, ...figures),
   );
 }
