@@ -121,7 +121,9 @@ def bind(host: str, port: int | None) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     tries = [DEFAULT_PORT, 0] if port is None else [port]
     for number in tries:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio switches Nagle off only where the protocol is named; with it each answer waits
+        # for the client's delayed acknowledgement, 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, number))
