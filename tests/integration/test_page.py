@@ -1,0 +1,186 @@
+"""The page in a real browser: what it lists and draws, and that no name is ever read as HTML."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright, expect
+
+from tests.integration.api_service import open_api, open_socket
+from tests.integration.read_model_rows import RunRow, Series
+from tests.services.ports import LOOPBACK
+from trialog_server.serve.access import AccessPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Browser, Page
+
+    from tests.integration.api_service import Api
+
+# One browser and one service for all: starting them is what takes time.
+pytestmark = [pytest.mark.postgres, pytest.mark.asyncio(loop_scope="module")]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",  # root has none; the only site it sees is ours
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+STRANGE_NAME = "<img src=x onerror=alert(1)> \"double\" 'single' &amp; 漢字 🚀 " + "x" * 60
+KEY = "s3cret"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """The system's Chromium; without one a skip, in CI a failure."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        message = f"no browser here, looked for {', '.join(BROWSERS)}"
+        if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield launched
+        await launched.close()
+
+
+@asynccontextmanager
+async def looking_at(
+    browser: Browser, api: Api, colours: str = "light"
+) -> AsyncIterator[tuple[Page, list[str]]]:
+    """Open the page of a real server; give it with what goes wrong in it."""
+    faults: list[str] = []
+    async with open_socket(api.app) as port:
+        scheme = "dark" if colours == "dark" else "light"
+        page = await browser.new_page(
+            base_url=f"http://{LOOPBACK}:{port}", color_scheme=scheme, locale="en-GB"
+        )
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "console",
+            lambda said: faults.append(said.text) if said.type in ("error", "warning") else None,
+        )
+        page.on("dialog", lambda dialog: faults.append(f"a dialog: {dialog.message}"))
+        await page.goto("/")
+        yield page, faults
+        await page.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(
+    module_postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
+    """A service with an experiment of two runs."""
+    async with open_api(module_postgres_url, tmp_path_factory.mktemp("artifacts")) as opened:
+        experiment = await opened.rows.experiment("digits")
+        loss = Series([1 / (1 + step) for step in range(500)])
+        for name, rate in (("first", 0.1), ("second", 0.01)):
+            row = RunRow(name, parameters={"lr": rate}, metrics={"loss": loss})
+            await opened.rows.run(experiment, row)
+        yield opened
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+async def test_page_leads_from_experiments_to_a_drawn_metric(
+    browser: Browser, api: Api, colours: str
+) -> None:
+    """Three clicks: the experiments, the runs with their values, a run with its curve."""
+    async with looking_at(browser, api, colours) as (page, faults):
+        await page.get_by_role("link", name="digits").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("digits 2 runs")
+        await expect(page.get_by_role("row").filter(has_text="second")).to_contain_text("0.01")
+
+        await page.get_by_role("link", name="second").click()
+        await expect(page.locator(".chart canvas")).to_be_visible()
+        await expect(page.get_by_role("heading", level=3)).to_have_text("loss")
+        await expect(page).to_have_title("second · trialog")
+
+        await page.get_by_label("where you are").get_by_role("link", name="digits").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("digits 2 runs")
+    assert faults == []
+
+
+async def test_page_shows_strange_names_as_text(browser: Browser, api: Api) -> None:
+    """Whatever a name holds, it is read as text: nothing of it runs or becomes an element."""
+    experiment = await api.rows.experiment(STRANGE_NAME)
+    run_id = await api.rows.run(
+        experiment,
+        RunRow(
+            STRANGE_NAME,
+            parameters={STRANGE_NAME: STRANGE_NAME},
+            metrics={STRANGE_NAME: Series([1.0])},
+            tags={STRANGE_NAME: STRANGE_NAME},
+        ),
+    )
+    await api.rows.artifact(run_id, STRANGE_NAME)
+    async with looking_at(browser, api) as (page, faults):
+        for level in ("an experiment", "a run"):
+            await page.get_by_role("link", name=STRANGE_NAME).click()
+            await expect(page.get_by_role("heading", level=1), level).to_contain_text(STRANGE_NAME)
+        await expect(page.locator(".chart canvas")).to_be_visible()
+
+        assert await page.locator("main").get_by_text(STRANGE_NAME).count() >= len(
+            ("heading", "tag", "parameter", "value", "caption", "metric", "artifact")
+        )
+        assert await page.locator("main img").count() == 0
+    assert faults == []
+
+
+async def test_page_says_what_cannot_be_drawn(browser: Browser, api: Api) -> None:
+    """NaN and infinities stand in the table, and the chart says that it has gaps for them."""  # D7
+    experiment = await api.rows.experiment("broken")
+    metrics = {
+        "gaps": Series([1.0, math.nan, math.inf, 2.0]),
+        "nothing": Series([math.nan, math.nan]),
+    }
+    await api.rows.run(experiment, RunRow("lost", metrics=metrics))
+    async with looking_at(browser, api) as (page, faults):
+        await page.get_by_role("link", name="broken").click()
+        await page.get_by_role("link", name="lost").click()
+
+        await expect(page.locator(".chart .note")).to_have_text(
+            "2 of 4 places along the steps are NaN or infinite: gaps in the line."
+        )
+        await expect(page.get_by_role("row").filter(has_text="gaps")).to_contain_text("Infinity")
+        await page.get_by_role("button", name="nothing").click()
+        await expect(page.locator(".chart .note")).to_contain_text("there is nothing to draw")
+        await expect(page.get_by_role("row").filter(has_text="nothing")).to_contain_text("NaN")
+    assert faults == []
+
+
+async def test_page_says_what_is_not_there(browser: Browser, api: Api) -> None:
+    """An address of nothing shows the service's sentence, and the way back works."""
+    async with looking_at(browser, api) as (page, _):
+        await page.goto("/#/experiments/digit")
+        await expect(page.get_by_role("alert")).to_contain_text("did you mean 'digits'?")
+        await page.get_by_role("link", name="trialog").click()
+        await expect(page.get_by_role("link", name="digits")).to_be_visible()
+
+
+async def test_page_asks_for_the_key(
+    browser: Browser, api: Api, module_postgres_url: str, tmp_path: Path
+) -> None:
+    """A service with a key shows no data before the page has it."""
+    await api.rows.experiment("secret-plan")
+    access = AccessPolicy(api_key=KEY)
+    async with (
+        open_api(module_postgres_url, tmp_path, access=access) as locked,
+        looking_at(browser, locked) as (page, _),
+    ):
+        await expect(page.get_by_role("alert")).to_contain_text("API key is missing")
+        await page.get_by_label("API key").fill(KEY)
+        await page.get_by_role("button", name="Use this key").click()
+        await expect(page.get_by_role("link", name="secret-plan")).to_be_visible()
