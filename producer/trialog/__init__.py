@@ -2,6 +2,7 @@
 
 from trialog.compare import compare
 from trialog.experiment import Experiment
+from trialog.load_run import load_run
 from trialog.run import Run
 from trialog.settings import Session
 from trialog_schemas.errors import (
@@ -32,4 +33,5 @@ __all__ = [
     "UnavailableError",
     "ValidationError",
     "compare",
+    "load_run",
 ]

@@ -75,6 +75,7 @@ class RunAnswer(TypedDict):
     artifacts: list[ArtifactAnswer]
     rejected_count: int
     points: int
+    limits: dict[str, int] | None
 
 
 class ExperimentPage(TypedDict):
@@ -102,6 +103,7 @@ class RejectionAnswer(TypedDict):
     message: str
     name: str | None
     value: str | None
+    facts: dict[str, str | int]
     time: str
     position: str
 

@@ -114,10 +114,10 @@ class Client:
         body = orjson.dumps(asked)
         return cast("RunPage", self._ask("POST", path, body=body, body_type="application/json"))
 
-    def run(self, experiment_name: str, run_name: str) -> RunAnswer:
-        """Return one run by name."""
+    def run(self, experiment_name: str, run_name: str, positions: Sequence[str] = ()) -> RunAnswer:
+        """Return one run by name, as it is once the positions are applied."""
         path = f"/api/v1/experiments/{_segment(experiment_name)}/runs/{_segment(run_name)}"
-        return cast("RunAnswer", self._ask("GET", path))
+        return cast("RunAnswer", self._ask("GET", path, positions=positions))
 
     def run_by_id(self, run_id: str, positions: Sequence[str] = ()) -> RunAnswer:
         """Return one run by id, as it is once the positions are applied."""

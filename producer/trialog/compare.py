@@ -29,6 +29,8 @@ def compare(
     order_by: str | None = None,
     max_results: int | None = None,
     session: Session | None = None,
+    *,
+    sagemaker_session: Session | None = None,
 ) -> pd.DataFrame:
     """Return the runs of an experiment as a DataFrame, newest first unless ordered otherwise.
 
@@ -38,6 +40,7 @@ def compare(
         order_by: for example `metrics.accuracy DESC`; runs without the value come last.
         max_results: rows at most, from 1 on; None gives all.
         session: where and as whom; None takes the environment.
+        sagemaker_session: another name for `session`.
 
     Returns:
         One row a run with the columns run_name, creation_time (UTC), status, then one for each
@@ -62,7 +65,7 @@ def compare(
             limit="1..",
         )
     name = names.check_experiment_name(experiment_name)
-    endpoint = session_of(session).resolve()
+    endpoint = session_of(session, sagemaker_session).resolve()
     runs = list(search_runs(endpoint, name, (filter, order_by), max_results))
     columns = _columns(runs)
     return pd.DataFrame([_row(run, columns) for run in runs], columns=list(columns))

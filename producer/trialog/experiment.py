@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import time
 import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from trialog.client import Client
+from trialog.commands import send_command
 from trialog.settings import session_of
 from trialog_schemas import names
-from trialog_schemas.errors import (
-    ClientError,
-    LimitExceededError,
-    ResourceInUseError,
-    ValidationError,
-)
-from trialog_schemas.errors import ResourceNotFoundError as NotFound
-from trialog_schemas.events import CatalogBody, ExperimentCreated, ExperimentDeleted
+from trialog_schemas.errors import ResourceNotFoundError
+from trialog_schemas.events import ExperimentCreated, ExperimentDeleted
 from trialog_schemas.limits import PAGE_MAX
-from trialog_schemas.wire import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trialog.answers import CommandAnswer, ExperimentAnswer, RejectionAnswer
+    from trialog.answers import ExperimentAnswer
     from trialog.settings import Endpoint, Session
-
-_ERRORS: dict[str, type[ClientError]] = {
-    "experiment_name_in_use": ResourceInUseError,
-    "run_name_in_use": ResourceInUseError,
-    "experiment_not_empty": ResourceInUseError,
-    "experiment_not_found": NotFound,
-    "run_not_found": NotFound,
-    "experiment_limit": LimitExceededError,
-    "invalid": ValidationError,
-}
 
 
 class Experiment:
@@ -83,7 +65,12 @@ class Experiment:
         endpoint = session_of(session, sagemaker_session).resolve()
         answer = send_command(endpoint, body)["experiment"]
         if answer is None:  # deleted by somebody between verdict and answer
-            raise NotFound(f"experiment {experiment_name!r} is gone already", field=experiment_name)
+            raise ResourceNotFoundError(
+                f"experiment {experiment_name!r} is gone already, somebody deleted it; create it "
+                "again",
+                field="experiment_name",
+                value=experiment_name,
+            )
         return cls(answer, endpoint)
 
     @classmethod
@@ -204,23 +191,3 @@ def check_page(sort_by: object, sort_order: object, max_results: object) -> dict
         "sort_order": names.check_choice("sort_order", sort_order, names.SORT_ORDERS),
         "max_results": names.check_page_size(max_results),
     }
-
-
-def send_command(endpoint: Endpoint, body: CatalogBody) -> CommandAnswer:
-    """Append an event of the catalog, wait for its verdict and raise what was refused.
-
-    Each command has a writer of its own, so that a process that dies between two of them leaves
-    no hole in a sequence.
-    """
-    at_us = time.time_ns() // 1000
-    writer_id = uuid7(at_us // 1000, os.urandom(10))
-    answer = Client(endpoint).command(writer_id, at_us, body)
-    if answer["rejections"]:
-        raise refusal_error(answer["rejections"][0])
-    return answer
-
-
-def refusal_error(rejection: RejectionAnswer) -> ClientError:
-    """Return the error for a refusal of the rules: the same class that an early check raises."""
-    kind = _ERRORS.get(rejection["code"], ClientError)
-    return kind(rejection["message"], field=rejection["name"], value=rejection["value"])

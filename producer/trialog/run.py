@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import errno
 import mimetypes
 import os
 import time
@@ -12,78 +13,72 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
-from trialog.client import Client, number
-from trialog.experiment import check_page, refusal_error, send_command
-from trialog.ids import new_id, now_us
-from trialog.sender import Sender
+from trialog.client import Client
+from trialog.deadline import Deadline
+from trialog.experiment import check_page
+from trialog.ids import now_us
+from trialog.refusals import rejected_error
+from trialog.run_block import RunBlock
+from trialog.run_context import pop_run, push_run
+from trialog.run_lifecycle import (
+    create_run,
+    find_run,
+    join_run,
+    parent_for,
+    resume_run,
+    state_of,
+    unborn_run,
+)
+from trialog.run_view import RunList, RunView, iterate_runs, list_runs
+from trialog.run_writer import sha256_of
 from trialog.settings import session_of
-from trialog.spool import Spool
-from trialog.spool_folder import CatalogEvent, SpoolFolder, SpoolMeta
 from trialog_schemas import names
 from trialog_schemas.errors import (
-    ClientError,
-    LimitExceededError,
-    ParameterImmutableError,
-    RunRejectedError,
+    ResourceInUseError,
+    ResourceNotFoundError,
     UnavailableError,
     shown,
 )
 from trialog_schemas.events import (
     ArtifactLogged,
+    ModelInfo,
     ParametersLogged,
-    RunBody,
-    RunCreated,
-    RunEnded,
     RunStarted,
+    TagsSet,
 )
-from trialog_schemas.limits import (
-    DEFAULT_LIMITS,
-    FAILURE_MESSAGE_CHARS_MAX,
-    PAGE_MAX,
-    Limits,
-)
-from trialog_schemas.wire import body_json
+from trialog_schemas.limits import PAGE_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from trialog.answers import RejectionAnswer, RunAnswer
-    from trialog.sender import Shipment
+    from trialog.answers import RunAnswer
+    from trialog.run_lifecycle import Opening
     from trialog.settings import Endpoint, Session
     from trialog_schemas.names import ParameterValue
 
-EXIT_FLUSH_S = 5.0
-"""How long leaving the block waits for the log; what is left then is sent in the background."""
+    Tags = Mapping[str, str] | Sequence[Mapping[str, str]]
 
-APPLIED_WAIT_S = 5.0
+REFUSALS_WAIT_S = 1.0
+"""How long leaving the block waits to learn what was refused, for the warning."""
 
-
-class _Live:
-    """What an entered run writes with."""
-
-    def __init__(self, endpoint: Endpoint, meta: SpoolMeta, limits: Limits) -> None:
-        self.limits = limits
-        self.folder = SpoolFolder.create(endpoint.spool_dir, meta)
-        self.spool = Spool(self.folder)
-        self.sender = Sender.of(endpoint)
-        self.shipment: Shipment = self.sender.add(self.folder, self.spool)
-        self.pid = os.getpid()
-
-    @property
-    def positions(self) -> list[str]:
-        """Where the newest records are, for reading one's own writes."""
-        return [position.token() for position in self.shipment.positions.values()]
+MODEL_MEDIA_TYPE = "application/octet-stream"
+"""A model's bytes are elsewhere, and nobody has looked at them."""
 
 
-class Run:
+class Run(RunView):
     """One execution that logs. Inert until entered by `with`.
 
+    Entering creates the run, and its experiment when missing. Inside another run's block it
+    becomes that run's child. If no service can be reached, the run is kept in the spool and
+    created when it is sent; a name that proves to be taken then gets a suffix.
+
     Args:
-        experiment_name: 1–120 of `A-Z a-z 0-9 - _`; created when missing.
+        experiment_name: 1–120 of `A-Z a-z 0-9 - _`.
         run_name: likewise; None makes one of the UTC time and random digits.
         session: where and as whom; None takes the environment.
-        tags: at most 50 of the run.
+        resume: go on with the run of this name as its owner; it is created when missing.
+        tags: at most 50 of the run, as a dict or as SageMaker's list of `{"Key", "Value"}`.
         sagemaker_session: another name for `session`.
     """
 
@@ -93,55 +88,62 @@ class Run:
         run_name: str | None = None,
         session: Session | None = None,
         *,
-        tags: Mapping[str, str] | None = None,
+        resume: bool = False,
+        tags: Tags | None = None,
         sagemaker_session: Session | None = None,
     ) -> None:
-        self.experiment_name = names.check_experiment_name(experiment_name)
-        self.run_name = names.check_run_name(new_run_name() if run_name is None else run_name)
-        self.run_id = uuid.uuid4().hex
-        self._tags = names.check_tags(tags)
-        self._endpoint = session_of(session, sagemaker_session).resolve()
-        self._live: _Live | None = None
-        self._is_open = False
-        self._parameters: dict[str, ParameterValue] = {}
+        endpoint = session_of(session, sagemaker_session).resolve()
+        answer = unborn_run(
+            endpoint,
+            names.check_experiment_name(experiment_name),
+            names.check_run_name(new_run_name() if run_name is None else run_name),
+        )
+        answer["tags"] = names.check_tags(tags)
+        super().__init__(answer, endpoint)
+        self._is_resuming, self._is_known = resume, False
+        self._origin: RunBlock | None = None
+        self._block = RunBlock(endpoint)
+
+    @classmethod
+    def existing(cls, answer: RunAnswer, endpoint: Endpoint, origin: RunBlock | None = None) -> Run:
+        """Return a handle, not entered yet, of a run that exists; `load_run` is for users.
+
+        Args:
+            answer: the run as it was described.
+            endpoint: where and as whom.
+            origin: the block of this process that the run is open in, if there is one.
+        """
+        run = cls.__new__(cls)
+        RunView.__init__(run, answer, endpoint)
+        # Another constructor of this class: its own members, of an object it has just made.
+        run._is_resuming, run._is_known = False, True  # noqa: SLF001
+        run._origin, run._block = origin, RunBlock(endpoint)  # noqa: SLF001
+        return run
+
+    def joined(self) -> Run:
+        """Return another handle of this open run, for `load_run` in the same program."""
+        return Run.existing(self._answer, self._endpoint, self._block)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the run may be logged to: inside its block."""
+        return self._block.is_open
+
+    def is_on(self, endpoint: Endpoint) -> bool:
+        """Tell whether the run is on the service of this endpoint."""
+        mine = self._endpoint
+        return (mine.url, mine.account) == (endpoint.url, endpoint.account)
 
     def __enter__(self) -> Self:
-        if self._live is not None:
+        if self._block.is_entered:
             raise RuntimeError(f"run {self.run_name!r} was entered already; make another Run")
-        created = RunCreated(
-            self.run_id, self.experiment_name, self.run_name, uuid.uuid4().hex, tags=self._tags
-        )
-        catalog, limits = None, DEFAULT_LIMITS
-        try:
-            limits = Limits.from_json(dict(send_command(self._endpoint, created)["limits"]))
-        except UnavailableError:
-            # Nobody answers: the run is kept in the spool under its own id and told later.
-            kept = RunCreated(
-                self.run_id,
-                self.experiment_name,
-                self.run_name,
-                created.experiment_id,
-                if_taken="keep",
-                tags=self._tags,
-            )
-            catalog = CatalogEvent(now_us(), body_json(kept).decode())
-        end = self._endpoint
-        meta = SpoolMeta(
-            writer_id=new_id(),
-            run_id=self.run_id,
-            account=end.account,
-            user=end.user,
-            experiment_name=self.experiment_name,
-            run_name=self.run_name,
-            url=end.url,
-            kafka=end.kafka,
-            catalog=catalog,
-        )
-        self._live, self._is_open = _Live(end, meta, limits), True
-        started = RunStarted(
-            self.experiment_name, self.run_name, limits, host=end.host, pid=os.getpid()
-        )
-        self._live.spool.append_event(started)
+        tags = {} if self._is_known else self._answer["tags"]
+        opening = self._find_way_in()
+        self._block.enter(self._answer, opening)
+        if tags and not isinstance(opening.first, RunStarted):
+            self._block.writer().record(TagsSet(tags))
+        self._is_known = True
+        push_run(self)
         return self
 
     def __exit__(
@@ -150,15 +152,15 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        live = self._entered()
-        ended = RunEnded("Completed")
-        if error is not None:
-            text = str(error) or type(error).__name__
-            ended = RunEnded("Failed", text[:FAILURE_MESSAGE_CHARS_MAX])
-        live.spool.append_event(ended)
-        self._is_open = False
-        if self.flush(EXIT_FLUSH_S):
-            self._warn_of_rejections()
+        pop_run(self)
+        if self._block.leave(error) and error is None:
+            refused = self._block.refusals_now(REFUSALS_WAIT_S)
+            if refused:
+                warnings.warn(
+                    f"{len(refused)} refusals in run {self.run_name!r}, the first: "
+                    f"{refused[0].message}; see run.rejections",
+                    stacklevel=2,
+                )
 
     def log_metric(
         self,
@@ -184,9 +186,8 @@ class Run:
             value = names.check_metric_value(name, value)
         number_of_step = -1 if step is None else names.check_step(step)
         at_us = time.time_ns() // 1000 if timestamp is None else names.check_timestamp(timestamp)
-        if not self._is_open or self._live is None:
-            self._refuse_closed()
-        self._live.spool.append_point(name, number_of_step, at_us, value)
+        spool = self._block.spool or self._block.writer().spool
+        spool.append_point(name, number_of_step, at_us, value)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record a point of each metric with one step and one time, all or none.
@@ -204,9 +205,9 @@ class Run:
             for name, value in metrics.items()
         ]
         number_of_step = -1 if step is None else names.check_step(step)
-        live = self._entered()
+        spool = self._block.spool or self._block.writer().spool
         if values:
-            live.spool.append_row(tuple(metrics), number_of_step, now_us(), values)
+            spool.append_row(tuple(metrics), number_of_step, now_us(), values)
 
     def log_parameter(self, name: str, value: ParameterValue) -> None:
         """Record an input; its first value stays. See `log_parameters`."""
@@ -218,59 +219,46 @@ class Run:
         Raises:
             TypeError: `parameters` is no mapping.
             ValidationError: a name or value is not legal.
-            ParameterImmutableError: this process logged another value for a name.
+            ParameterImmutableError: a name is known to have another value.
             LimitExceededError: the run has as many names as its policy allows.
             RuntimeError: the run is not open.
         """
         if not hasattr(parameters, "items"):
             raise TypeError(f"parameters are {shown(parameters)}; give a dict of name to value")
-        live = self._entered()
+        writer = self._block.writer()
+        chars_max = writer.state.limits.parameter_value_chars_max
         checked: dict[str, ParameterValue] = {}
         for name, value in parameters.items():
             clean = names.check_parameter_name(name)
-            checked[clean] = names.check_parameter_value(
-                clean, value, live.limits.parameter_value_chars_max
-            )
-            known = self._parameters.get(clean, checked[clean])
-            if not names.same_parameter(known, checked[clean]):
-                raise ParameterImmutableError(
-                    f"parameter {clean!r} of run {self.run_name!r} is already {shown(known)} and "
-                    f"cannot become {shown(value)}; log it under another name",
-                    field=clean,
-                    value=value,
-                )
-        fresh = {name: value for name, value in checked.items() if name not in self._parameters}
-        if len(self._parameters) + len(fresh) > live.limits.parameters_max:
-            raise LimitExceededError(
-                f"run {self.run_name!r} has {len(self._parameters)} parameters and may have "
-                f"{live.limits.parameters_max}; put several values into one parameter",
-                field=next(iter(fresh)),
-                limit=live.limits.parameters_max,
-            )
-        if fresh:
-            live.spool.append_event(ParametersLogged(fresh))
-            self._parameters.update(fresh)
+            checked[clean] = names.check_parameter_value(clean, value, chars_max)
+        writer.record(ParametersLogged(checked))
 
     def log_artifact(self, name: str, value: str, media_type: str = "text/plain") -> None:
         """Record a text as an artifact; it is copied now.
 
         Raises:
+            TypeError: the value is no text.
             ValidationError: the name, text or media type is not legal.
-            LimitExceededError: it has more bytes than the policy allows.
+            LimitExceededError: it has more bytes, or the run more names, than the policy allows.
             RuntimeError: the run is not open.
         """
-        if not isinstance(value, str):
-            raise TypeError(f"artifact {shown(name)} is {shown(value)}; give its text")
-        self._log_bytes(name, value.encode(), media_type, ("artifact", True))
+        content = names.check_artifact_text(name, value).encode()
+        self._log_bytes(name, content, media_type, ("artifact", True))
 
     def log_file(
         self,
-        file_path: str,
+        file_path: str | os.PathLike[str],
         name: str | None = None,
         media_type: str | None = None,
         is_output: bool = True,
     ) -> None:
         """Record a file as an artifact; it is copied now.
+
+        Args:
+            file_path: the file; `~` is the user's folder.
+            name: of the artifact; None takes the file's own.
+            media_type: None guesses it from the file's ending.
+            is_output: whether the run made the file, or used it.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -278,9 +266,23 @@ class Run:
             ValidationError, LimitExceededError, RuntimeError: as `log_artifact`.
         """
         path = Path(file_path).expanduser()
-        content = path.read_bytes()
+        bytes_max = self._block.writer().state.limits.artifact_bytes_max
+        if path.is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR, "is a folder; log its files one by one, or an archive", str(path)
+            )
+        with path.open("rb") as file:
+            # One byte more than is allowed tells that it is too much, however large it is.
+            content = file.read(bytes_max + 1)
+            size = max(len(content), os.fstat(file.fileno()).st_size)
         guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        self._log_bytes(name or path.name, content, media_type or guessed, ("file", is_output))
+        self._log_bytes(
+            path.name if name is None else name,
+            content,
+            guessed if media_type is None else media_type,
+            ("file", bool(is_output)),
+            size,
+        )
 
     def _log_bytes(
         self,
@@ -288,100 +290,115 @@ class Run:
         content: bytes,
         media_type: str,
         kind: tuple[Literal["artifact", "file"], bool],
+        size: int | None = None,
     ) -> None:
-        live = self._entered()
-        clean = names.check_artifact_name(name)
-        media = names.check_media_type(media_type)
-        if len(content) > live.limits.artifact_bytes_max:
-            raise LimitExceededError(
-                f"artifact {clean!r} has {len(content)} bytes, allowed are "
-                f"{live.limits.artifact_bytes_max}; store it elsewhere and log its address",
-                field=clean,
-                limit=live.limits.artifact_bytes_max,
-            )
-        digest = hashlib.sha256(content).hexdigest()
-        live.spool.store_blob(digest, content)
-        body: RunBody = ArtifactLogged(
-            clean, kind[0], media, is_output=kind[1], sha256=digest, size=len(content)
+        writer = self._block.writer()
+        body = ArtifactLogged(
+            names.check_artifact_name(name),
+            kind[0],
+            names.check_media_type(media_type),
+            is_output=kind[1],
+            sha256=sha256_of(content),
+            size=len(content) if size is None else size,
         )
-        live.spool.append_event(body)
+        writer.record_artifact(body, content)
 
-    def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until the log has everything logged so far; tell whether it has."""
-        live = self._known()
-        place = live.spool.cut()
-        return live.sender.wait_acked(
-            live.shipment, place, 3600.0 if timeout_s is None else timeout_s
-        )
+    def log_model(
+        self,
+        model_data_uri: str,
+        model_type: str | None = None,
+        framework: str | None = None,
+        framework_version: str | None = None,
+    ) -> None:
+        """Record where a model is and what it is; nothing is downloaded.
 
-    def wait(self, timeout_s: float | None = 60.0) -> None:
-        """Wait until everything logged so far is applied.
+        It counts as an artifact, whose name is host and path of the address: the model at
+        `s3://models/job-7/model.tar.gz` is the artifact `models/job-7/model.tar.gz`.
+
+        Args:
+            model_data_uri: an address with a scheme, for example `s3://…`.
+            model_type, framework, framework_version: at most 256 characters each, or None.
 
         Raises:
-            TimeoutError: it is not within the time.
-            RunRejectedError: some of it was refused; `.rejections` lists it.
+            ValidationError: the address has no scheme, or a text is not legal.
+            LimitExceededError: the run has as many artifacts as its policy allows.
+            RuntimeError: the run is not open.
         """
-        limit_s = 3600.0 if timeout_s is None else timeout_s
-        deadline_s = time.monotonic() + limit_s
-        if not self.flush(limit_s):
-            raise TimeoutError(f"run {self.run_name!r} is not in the log after {limit_s:g} s")
-        live, found = self._known(), None
-        while found is None or not found["applied"]:
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError(f"run {self.run_name!r} is not applied after {limit_s:g} s")
-            found = Client(self._endpoint).applied(
-                live.positions,
-                run_id=self.run_id,
-                writer_id=live.folder.meta.writer_id,
-                wait_s=min(left_s, APPLIED_WAIT_S),
-            )
-        if found["rejections"]:
-            first = refusal_error(found["rejections"][0])
-            raise RunRejectedError(
-                f"{len(found['rejections'])} refusals in run {self.run_name!r}, the first: "
-                f"{first.message}",
-                found["rejections"],
-            )
+        writer = self._block.writer()
+        uri = names.check_model_uri(model_data_uri)
+        facts = ModelInfo(
+            names.check_model_fact("model_type", model_type),
+            names.check_model_fact("framework", framework),
+            names.check_model_fact("framework_version", framework_version),
+        )
+        name = names.model_name_of(uri)
+        writer.record_artifact(
+            ArtifactLogged(name, "model", MODEL_MEDIA_TYPE, uri=uri, model=facts), None
+        )
 
-    @property
-    def run_arn(self) -> str:
-        """The resource name, unique for good."""
-        return f"arn:trialog:run/{self._endpoint.account}/{self.run_id}"
+    def set_tags(self, tags: Tags, *, removed: Sequence[str] = ()) -> None:
+        """Set tags of the run, and remove others; a tag that is set again has the new value.
+
+        Args:
+            tags: at most 50, as a dict or as SageMaker's list of `{"Key", "Value"}`.
+            removed: keys of tags to remove.
+
+        Raises:
+            ValidationError: a key or value that is not legal.
+            RuntimeError: the run is not open.
+        """
+        checked = names.check_tags(tags)
+        gone = tuple(names.check_tags(dict.fromkeys(removed, "")))
+        writer = self._block.writer()
+        if checked or gone:
+            writer.record(TagsSet(checked, gone))
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until the log has everything logged so far by this process; tell whether it has.
+
+        Args:
+            timeout_s: seconds from 0 on; None waits as long as it takes.
+
+        Raises:
+            RuntimeError: the run was never entered.
+        """
+        limit_s = Deadline(names.check_timeout_s(timeout_s)).timeout_s
+        if not self._block.is_entered:
+            raise RuntimeError(f"run {self.run_name!r} was not entered; nothing was logged")
+        return self._block.flush(limit_s)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait inside the block until everything logged so far is applied, outside for the end.
+
+        Args:
+            timeout_s: seconds from 0 on; None waits as long as it takes.
+
+        Raises:
+            TimeoutError: it is not so within the time.
+            RunRejectedError: some of what this handle logged was refused; `.rejections` lists it.
+            RuntimeError: the run was not entered.
+        """
+        deadline = Deadline(names.check_timeout_s(timeout_s))
+        if not self._is_known:
+            raise RuntimeError(f"run {self.run_name!r} was not entered; there is no end of it")
+        refused = self._block.wait_applied(deadline, self.run_name)
+        if not self.is_open:
+            self._wait_ended(deadline)
+        if refused:
+            raise rejected_error(self.run_name, refused)
 
     @property
     def status(self) -> str | None:
-        """None before entering, then InProgress, Completed or Failed as the service has it."""
-        if self._live is None:
-            return None
-        return Client(self._endpoint).run_by_id(self.run_id, self._positions())["status"]
+        """None before the run is entered, then InProgress, Completed or Failed.
 
-    @property
-    def parameters(self) -> dict[str, ParameterValue]:
-        """The run's parameters, name to value."""
-        return Client(self._endpoint).run_by_id(self.run_id, self._positions())["parameters"]
-
-    @property
-    def rejections(self) -> Sequence[RejectionAnswer]:
-        """What the rules refused of this run."""
-        return list(Client(self._endpoint).rejections(self.run_id, self._positions()))
-
-    def metric_series(self, name: str) -> dict[str, Sequence[float]]:
-        """Return a metric's whole series as columns step, timestamp (s) and value.
-
-        In order of step, then arrival; a point without a step has the step NaN and comes last.
+        While the service cannot be asked: what this handle knows of it.
         """
-        pages = list(Client(self._endpoint).series(self.run_id, name, self._positions()))
-        steps = [step for page in pages for step in page["steps"]]
-        return {
-            "step": [float("nan") if step < 0 else step for step in steps],
-            "timestamp": [at_us / 1e6 for page in pages for at_us in page["times"]],
-            "value": [number(value) for page in pages for value in page["values"]],
-        }
-
-    def read_artifact(self, name: str) -> bytes:
-        """Return the bytes of an artifact's newest version."""
-        return Client(self._endpoint).read_artifact(self.run_id, name, None, self._positions())
+        try:
+            return super().status
+        except UnavailableError:
+            if self._block.status is None:
+                raise
+            return self._block.status
 
     @staticmethod
     def list(
@@ -390,63 +407,85 @@ class Run:
         sort_order: str = "Descending",
         max_results: int = PAGE_MAX,
         session: Session | None = None,
-    ) -> Sequence[RunAnswer]:
-        """Return the first runs of an experiment as the service describes them.
+        *,
+        sagemaker_session: Session | None = None,
+    ) -> RunList:
+        """Return the first runs of an experiment, for reading: one request, nothing changes.
+
+        Args:
+            experiment_name: an existing experiment.
+            sort_by: `CreationTime` or `Name` (by code point).
+            sort_order: `Descending` or `Ascending`, its exact reverse.
+            max_results: 1–100; `Run.iterate` gives all.
+            session: where and as whom; None takes the environment.
+            sagemaker_session: another name for `session`.
+
+        Returns:
+            A list of `RunView`; its `total` says how many runs the experiment has.
 
         Raises:
             ResourceNotFoundError: no live experiment has this name.
             ValidationError: a field, order or number that is not legal.
         """
         question = check_page(sort_by, sort_order, max_results)
-        endpoint = session_of(session).resolve()
         name = names.check_experiment_name(experiment_name)
-        return Client(endpoint).runs(name, question)["runs"]
+        endpoint = session_of(session, sagemaker_session).resolve()
+        return list_runs(endpoint, name, question)
+
+    @staticmethod
+    def iterate(
+        experiment_name: str,
+        sort_by: str = "CreationTime",
+        sort_order: str = "Descending",
+        session: Session | None = None,
+        *,
+        sagemaker_session: Session | None = None,
+    ) -> Iterator[RunView]:
+        """Return an iterator over all runs of an experiment; asks page by page. See `list`."""
+        question = check_page(sort_by, sort_order, PAGE_MAX)
+        name = names.check_experiment_name(experiment_name)
+        return iterate_runs(session_of(session, sagemaker_session).resolve(), name, question)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Run cannot be pickled: it writes to this process's spool; "
-            "send the experiment's and the run's name instead"
+            "a Run cannot be pickled: it writes to this process's spool; send the experiment's "
+            "and the run's name and use load_run there"
         )
 
-    def _positions(self) -> Sequence[str]:
-        if self._live is None:
-            return []
-        self.flush(EXIT_FLUSH_S)
-        return self._live.positions
+    def _find_way_in(self) -> Opening:
+        end, origin = self._endpoint, self._origin
+        if origin is not None and origin.is_open:
+            return join_run(end, origin.writer().state)
+        if self._is_known:
+            with contextlib.suppress(UnavailableError):  # what was known when it was loaded stays
+                self._answer = Client(end).run_by_id(self.run_id)
+        elif not (self._is_resuming and self._find_existing()):
+            try:
+                return create_run(end, self._answer, parent_for(end))
+            except ResourceInUseError:
+                # Two resume it at once, and the other one was first to create it.
+                if not (self._is_resuming and self._find_existing()):
+                    raise
+        is_joining = not self._is_resuming and self._answer["status"] == "InProgress"
+        return (join_run if is_joining else resume_run)(end, state_of(self._answer))
 
-    def _known(self) -> _Live:
-        if self._live is None:
-            self._refuse_closed()
-        return self._live
-
-    def _entered(self) -> _Live:
-        if self._live is None or not self._is_open:
-            self._refuse_closed()
-        if self._live.pid != os.getpid():
-            raise RuntimeError("this run was entered before a fork; enter a run in the child")
-        return self._live
-
-    def _refuse_closed(self) -> NoReturn:
-        raise RuntimeError(f"run {self.run_name!r} is not open; log inside its `with` block")
-
-    def _warn_of_rejections(self) -> None:
-        """Say once what was refused, and remove the spool when everything is applied."""
-        live = self._known()
+    def _find_existing(self) -> bool:
         try:
-            found = Client(self._endpoint).applied(
-                live.positions,
-                run_id=self.run_id,
-                writer_id=live.folder.meta.writer_id,
-                wait_s=1.0,
-            )
-        except ClientError:
-            return  # the service went away: the spool stays and is looked at later
-        if found["rejections"]:
-            warnings.warn(
-                f"{len(found['rejections'])} events of run {self.run_name!r} were refused; "
-                "see run.rejections",
-                stacklevel=3,
-            )
+            self._answer = find_run(self._endpoint, self.experiment_name, self.run_name)
+        except (ResourceNotFoundError, UnavailableError):
+            return False
+        return True
+
+    def _described(self) -> RunAnswer:
+        if self._is_known:
+            self._answer = Client(self._endpoint).run_by_id(self.run_id, self._positions())
+        elif self._is_resuming:
+            self._find_existing()
+        return self._answer
+
+    def _positions(self) -> Sequence[str]:
+        mine, origin = self._block.positions(), self._origin
+        return mine if origin is None else [*mine, *origin.positions()]
 
 
 def new_run_name() -> str:

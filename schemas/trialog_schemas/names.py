@@ -395,6 +395,30 @@ def check_artifact_name(name: object) -> str:
     return text
 
 
+def check_artifact_text(name: object, value: object) -> str:
+    """Return the text of an artifact: anything that is Unicode.
+
+    Raises:
+        TypeError: it is no text; a file's bytes are logged as a file.
+        ValidationError: it has a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise TypeError(
+            f"artifact {shown(name)} is {shown(value)} of type {type(value).__name__}; "
+            "give its text, or log a file"
+        )
+    text = str.__str__(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValidationError(
+            f"artifact {shown(name)} has a lone surrogate, which is no Unicode text; remove it",
+            field="value",
+            limit="Unicode text",
+        ) from exc
+    return text
+
+
 def check_media_type(value: object) -> str:
     """Return a media type such as `text/plain`: printable ASCII with one slash, at most 255."""
     text = _check_text("media_type", value, chars_max=limits.ARTIFACT_NAME_CHARS_MAX)

@@ -14,7 +14,7 @@ import trialog
 from tests.acceptance.bulk import run_commands
 from tests.acceptance.programs import run_together
 from trialog.client import Client
-from trialog.experiment import send_command
+from trialog.commands import send_command
 from trialog_schemas.events import ExperimentCreated, RunDeleted
 
 if TYPE_CHECKING:

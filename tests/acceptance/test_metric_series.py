@@ -190,8 +190,8 @@ def test_point_above_500_000_is_refused_and_500_000_stay(
     assert "late" not in counts
     assert told["parameters"] == {"after": "still open"}
     assert (told["status"], told["rejected_count"]) == ("Completed", len(run.rejections))
-    assert {rejection["code"] for rejection in run.rejections} == {"point_limit"}
-    refused = [int(rejection["message"].split()[0]) for rejection in run.rejections]
+    assert {rejection.code for rejection in run.rejections} == {"point_limit"}
+    refused = [int(rejection.message.split()[0]) for rejection in run.rejections]
     assert sum(refused) == 4
     assert run.metric_series("m07")["value"] == [float(step) for step in range(24_999)]
 

@@ -60,9 +60,7 @@ def test_run_with_a_taken_name_is_refused_on_entering(
     second = trialog.Run(experiment_name, "one", session)
     with pytest.raises(trialog.ResourceInUseError), second:
         pass
-    assert [run["run_name"] for run in trialog.Run.list(experiment_name, session=session)] == [
-        "one"
-    ]
+    assert [run.run_name for run in trialog.Run.list(experiment_name, session=session)] == ["one"]
 
 
 # B10
@@ -106,11 +104,14 @@ def test_run_killed_after_a_call_returned_is_complete_after_a_sync(
 
 
 def _points(session: trialog.Session, experiment_name: str, run_name: str) -> int:
+    points = 0
     for _ in range(200):
-        runs = trialog.Run.list(experiment_name, session=session)
-        points = {run["run_name"]: run["points"] for run in runs}.get(run_name, 0)
+        runs = {
+            run.run_name: run.metrics for run in trialog.Run.list(experiment_name, session=session)
+        }
+        points = runs[run_name]["loss"].count if runs.get(run_name) else 0
         if points >= 5000:
-            return points
+            break
     return points
 
 
@@ -129,5 +130,5 @@ def test_run_without_a_service_is_kept_and_sent_later(
     assert asyncio.run(sync_dead(there.resolve())) == (1, 0)
     with trialog.Run(experiment_name, "after", there) as run:
         run.wait()
-    names = {run["run_name"] for run in trialog.Run.list(experiment_name, session=there)}
+    names = {run.run_name for run in trialog.Run.list(experiment_name, session=there)}
     assert names == {"killed", "after"}

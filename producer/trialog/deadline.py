@@ -1,0 +1,34 @@
+"""How long a caller still wants to wait; holds no rule of what is waited for."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+PAUSE_S = 0.2
+"""How long to pause before a question that found nothing yet is asked again."""
+
+
+class Deadline:
+    """The end of a wait of so many seconds from now; None is as long as it takes."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        # More than this no wait of the standard library takes.
+        self.timeout_s = min(
+            threading.TIMEOUT_MAX, float("inf") if timeout_s is None else timeout_s
+        )
+        self._end_s = time.monotonic() + self.timeout_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left, never less than none."""
+        return max(self._end_s - time.monotonic(), 0.0)
+
+    def check(self, what: str) -> None:
+        """Raise TimeoutError, which says what is missing, when the time is over."""
+        if self.left_s <= 0:
+            raise TimeoutError(f"{what} after {self.timeout_s:g} s; wait longer or look again")
+
+    def pause(self) -> None:
+        """Let a moment pass before the next question, not beyond the end."""
+        time.sleep(min(PAUSE_S, self.left_s))

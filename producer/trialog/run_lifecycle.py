@@ -1,0 +1,199 @@
+"""How a handle gets into its run and out of it: created, resumed or joined; ended or left.
+
+Asks the service where the answer decides; without one a run is kept in the spool and told later.
+Must not append anything.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from dataclasses import dataclass, replace
+from traceback import TracebackException
+from typing import TYPE_CHECKING
+
+from trialog.client import Client
+from trialog.commands import send_command
+from trialog.ids import new_id, now_us
+from trialog.newest_positions import newest_positions
+from trialog.run_context import current_run
+from trialog.spool_folder import CatalogEvent, SpoolMeta
+from trialog_schemas.errors import UnavailableError
+from trialog_schemas.events import (
+    ModelInfo,
+    RunCreated,
+    RunEnded,
+    RunJoined,
+    RunResumed,
+    RunStarted,
+)
+from trialog_schemas.limits import DEFAULT_LIMITS, FAILURE_MESSAGE_CHARS_MAX, Limits
+from trialog_schemas.rules import ArtifactState, RunState
+from trialog_schemas.wire import body_json
+
+if TYPE_CHECKING:
+    from trialog.answers import RunAnswer
+    from trialog.run import Run
+    from trialog.settings import Endpoint
+    from trialog_schemas.events import RunBody
+
+_NO_TEXT = "<exception str() failed>"
+"""What the standard library says of an exception whose `__str__` raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a handle enters: the first event of its stream, what is known, and who ends the run.
+
+    Args:
+        first: the event that opens the stream.
+        state: what is known of the run.
+        is_owner: leaving the block ends the run.
+        catalog: the event that creates the run, if nobody was there to take it.
+    """
+
+    first: RunBody
+    state: RunState
+    is_owner: bool
+    catalog: CatalogEvent | None = None
+
+
+def unborn_run(endpoint: Endpoint, experiment_name: str, run_name: str) -> RunAnswer:
+    """Return the description of a run that nobody has created yet: names, an id, nothing else."""
+    run_id = uuid.uuid4().hex
+    return {
+        "run_id": run_id,
+        "run_name": run_name,
+        "run_arn": f"arn:trialog:run/{endpoint.account}/{run_id}",
+        "experiment_id": "",
+        "experiment_name": experiment_name,
+        "status": "",
+        "failure_message": None,
+        "creation_time": "",
+        "start_time": "",
+        "end_time": None,
+        "last_event_time": None,
+        "parent_run_id": None,
+        "parent_run_name": None,
+        "created_by": {},
+        "tags": {},
+        "parameters": {},
+        "metrics": {},
+        "artifacts": [],
+        "rejected_count": 0,
+        "points": 0,
+        "limits": None,
+    }
+
+
+def find_run(endpoint: Endpoint, experiment_name: str, run_name: str) -> RunAnswer:
+    """Return a run by name; the end of one that this process has just left is waited for.
+
+    Raises:
+        ResourceNotFoundError: there is no such run or experiment.
+        UnavailableError: the service cannot be reached, or has not got so far yet.
+    """
+    newest = newest_positions(endpoint.url, experiment_name)
+    return Client(endpoint).run(experiment_name, run_name, newest)
+
+
+def create_run(endpoint: Endpoint, run: RunAnswer, parent: Run | None) -> Opening:
+    """Have the service create a run, or prepare it to be created later.
+
+    Raises:
+        ResourceInUseError: a live run has this name.
+        ClientError: the service refused it for another reason.
+    """
+    created = RunCreated(
+        run["run_id"],
+        run["experiment_name"],
+        run["run_name"],
+        uuid.uuid4().hex,
+        tags=run["tags"],
+        parent_run_id=None if parent is None else parent.run_id,
+    )
+    catalog, limits = None, DEFAULT_LIMITS
+    try:
+        limits = Limits.from_json(dict(send_command(endpoint, created)["limits"]))
+    except UnavailableError:
+        # Nobody answers: the run is kept in the spool under its own id and told later.
+        kept = replace(created, if_taken="keep")
+        catalog = CatalogEvent(now_us(), body_json(kept).decode())
+    first = RunStarted(
+        run["experiment_name"], run["run_name"], limits, host=endpoint.host, pid=os.getpid()
+    )
+    return Opening(first, RunState(limits=limits), is_owner=True, catalog=catalog)
+
+
+def resume_run(endpoint: Endpoint, state: RunState) -> Opening:
+    """Return how a new owner goes on with an existing run."""
+    return Opening(RunResumed(endpoint.host, os.getpid()), state, is_owner=True)
+
+
+def join_run(endpoint: Endpoint, state: RunState) -> Opening:
+    """Return how another handle logs into a run whose owner goes on."""
+    return Opening(RunJoined(endpoint.host, os.getpid()), state, is_owner=False)
+
+
+def state_of(run: RunAnswer) -> RunState:
+    """Return what an answer of the service tells the rules of a run."""
+    return RunState(
+        limits=DEFAULT_LIMITS if run["limits"] is None else Limits.from_json(run["limits"]),
+        parameters=run["parameters"],
+        points=run["points"],
+        artifacts={
+            one["name"]: ArtifactState(
+                one["sha256"] or f"{one['uri']} {ModelInfo(**(one['model'] or {}))}",
+                one["version"],
+            )
+            for one in run["artifacts"]
+        },
+    )
+
+
+def new_meta(endpoint: Endpoint, run: RunAnswer, catalog: CatalogEvent | None) -> SpoolMeta:
+    """Return the facts of a new writer of a run."""
+    return SpoolMeta(
+        writer_id=new_id(),
+        run_id=run["run_id"],
+        account=endpoint.account,
+        user=endpoint.user,
+        experiment_name=run["experiment_name"],
+        run_name=run["run_name"],
+        url=endpoint.url,
+        kafka=endpoint.kafka,
+        catalog=catalog,
+    )
+
+
+def parent_for(endpoint: Endpoint) -> Run | None:
+    """Return the current run if a new one on this service is its child."""
+    current = current_run()
+    return current if current is not None and current.is_on(endpoint) else None
+
+
+def ending_of(error: BaseException | None, *, is_owner: bool) -> RunEnded:
+    """Return the event for leaving a block, with or without an exception.
+
+    A process that shares the run and exits cleanly, as a child made by fork does, has not failed.
+    """
+    is_clean_exit = isinstance(error, SystemExit) and error.code in (None, 0)
+    if error is None or (is_clean_exit and not is_owner):
+        return RunEnded("Completed", is_owner=is_owner)
+    return RunEnded("Failed", failure_text(error), is_owner=is_owner)
+
+
+def failure_text(error: BaseException) -> str:
+    """Return what is kept of an exception: never empty, at most 1024 characters, storable."""
+    kind = type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        text = f"{kind}: stopped by {signal.SIGINT.name}"
+    elif isinstance(error, SystemExit):
+        text = f"{kind}: {error.code}"
+    else:
+        # Given as a plain exception its text is str(error) and no suggestion; a broken __str__,
+        # which must not hide the user's error, is caught in there.
+        text = str(TracebackException(Exception, error, None)).replace(_NO_TEXT, "")
+    storable = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    return (storable if storable.strip() else kind)[:FAILURE_MESSAGE_CHARS_MAX]

@@ -1,0 +1,212 @@
+"""A run as the service knows it, for reading; must not log. `Run` is this and writes as well.
+
+One answer of the service has everything but series, refusals and bytes: a page of a list is one
+request, whatever is read of its runs afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from trialog.client import Client, number
+from trialog.commands import send_command
+from trialog.deadline import Deadline
+from trialog.refusals import rejection_of
+from trialog.run_values import Artifact, MetricSummary, time_of
+from trialog_schemas import names
+from trialog_schemas.errors import UnavailableError
+from trialog_schemas.events import RunDeleted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from trialog.answers import RunAnswer
+    from trialog.settings import Endpoint
+    from trialog_schemas.events import Rejection
+    from trialog_schemas.names import ParameterValue
+
+ENDED = ("Completed", "Failed")
+
+
+class RunView:
+    """A run that was listed: what the service said then. Questions never change a run.
+
+    Attributes hold what was said when the object was made (`wait` renews it); `rejections`,
+    `metric_series` and `read_artifact` ask when they are called.
+    """
+
+    def __init__(self, answer: RunAnswer, endpoint: Endpoint) -> None:
+        self._answer = answer
+        self._endpoint = endpoint
+
+    def _described(self) -> RunAnswer:
+        """Return what is known of the run; a live handle asks anew."""
+        return self._answer
+
+    def _positions(self) -> Sequence[str]:
+        """Return which positions of the log an answer must contain."""
+        return ()
+
+    @property
+    def run_name(self) -> str:
+        """The name; unique among the live runs of its experiment."""
+        return self._answer["run_name"]
+
+    @property
+    def experiment_name(self) -> str:
+        """The name of the run's experiment."""
+        return self._answer["experiment_name"]
+
+    @property
+    def run_id(self) -> str:
+        """The id: 32 hex digits."""
+        return self._answer["run_id"]
+
+    @property
+    def run_arn(self) -> str:
+        """The resource name, unique for good."""
+        return self._answer["run_arn"]
+
+    @property
+    def status(self) -> str | None:
+        """None before the run is entered, then InProgress, Completed or Failed."""
+        return self._described()["status"] or None
+
+    @property
+    def failure_message(self) -> str | None:
+        """Why the run failed, at most 1024 characters; None if it did not."""
+        return self._described()["failure_message"]
+
+    @property
+    def creation_time(self) -> datetime | None:
+        """When the run was created, UTC; None before it is entered."""
+        return time_of(self._described()["creation_time"])
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When the run was first entered, UTC; resuming does not change it."""
+        return time_of(self._described()["start_time"])
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When the run ended, UTC; None while it is in progress."""
+        return time_of(self._described()["end_time"])
+
+    @property
+    def parent_run_name(self) -> str | None:
+        """The name of the run inside whose block this one was first entered, or None."""
+        return self._described()["parent_run_name"]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags, key to value."""
+        return dict(self._described()["tags"])
+
+    @property
+    def parameters(self) -> dict[str, ParameterValue]:
+        """The parameters, name to value with its type."""
+        return dict(self._described()["parameters"])
+
+    @property
+    def metrics(self) -> dict[str, MetricSummary]:
+        """What each metric's series comes to, by name."""
+        metrics = self._described()["metrics"]
+        return {name: MetricSummary.of(summary) for name, summary in metrics.items()}
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The newest version of each artifact, files and models included, in order of name."""
+        return [Artifact.of(artifact) for artifact in self._described()["artifacts"]]
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        """What the rules refused: each has `.code .message .name .value`; in order of the log."""
+        found = Client(self._endpoint).rejections(self.run_id, self._positions())
+        return [rejection_of(answer) for answer in found]
+
+    def metric_series(self, name: str) -> dict[str, list[float]]:
+        """Return a metric's whole series as columns step, timestamp (s since the epoch) and value.
+
+        In order of step, then arrival; a point without a step has the step NaN and comes last.
+        """
+        pages = list(Client(self._endpoint).series(self.run_id, name, self._positions()))
+        steps = [step for page in pages for step in page["steps"]]
+        return {
+            "step": [float("nan") if step < 0 else step for step in steps],
+            "timestamp": [at_us / 1e6 for page in pages for at_us in page["times"]],
+            "value": [number(value) for page in pages for value in page["values"]],
+        }
+
+    def read_artifact(self, name: str) -> bytes:
+        """Return the bytes of an artifact's newest version.
+
+        Raises:
+            ResourceNotFoundError: there is no such artifact, or it is a model, whose bytes are
+                elsewhere.
+        """
+        return Client(self._endpoint).read_artifact(self.run_id, name, None, self._positions())
+
+    def delete(self) -> None:
+        """Delete the run: gone from list and compare, its name is free; its events stay.
+
+        Raises:
+            ResourceNotFoundError: it is deleted already.
+            UnavailableError: the service cannot be reached.
+        """
+        self._positions()  # a live handle's own creation must come first
+        send_command(self._endpoint, RunDeleted(self.run_id))
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the run has ended; afterwards the attributes are those of its end.
+
+        Args:
+            timeout_s: seconds from 0 on; None waits as long as it takes.
+
+        Raises:
+            TimeoutError: it has not ended within the time.
+            ResourceNotFoundError: it was deleted.
+        """
+        self._wait_ended(Deadline(names.check_timeout_s(timeout_s)))
+
+    def _wait_ended(self, deadline: Deadline) -> None:
+        while True:
+            with contextlib.suppress(UnavailableError):  # a service that comes back is waited for
+                self._answer = Client(self._endpoint).run_by_id(self.run_id, self._positions())
+                if self._answer["status"] in ENDED:
+                    return
+            deadline.check(f"run {self.run_name!r} has not ended")
+            deadline.pause()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.experiment_name!r}, {self.run_name!r})"
+
+
+class RunList(list[RunView]):
+    """A page of runs, a list like any other; `total` says how many there are in all."""
+
+    def __init__(self, runs: Iterable[RunView], total: int) -> None:
+        super().__init__(runs)
+        self.total = total
+
+
+def list_runs(
+    endpoint: Endpoint, experiment_name: str, question: Mapping[str, str | int]
+) -> RunList:
+    """Return one page of an experiment's runs, in one request."""
+    page = Client(endpoint).runs(experiment_name, question)
+    return RunList([RunView(answer, endpoint) for answer in page["runs"]], page["total"])
+
+
+def iterate_runs(
+    endpoint: Endpoint, experiment_name: str, question: Mapping[str, str | int]
+) -> Iterator[RunView]:
+    """Yield all runs of an experiment, one request a page."""
+    token: str | None = None
+    while True:
+        page = Client(endpoint).runs(experiment_name, {**question, "next_token": token})
+        yield from (RunView(answer, endpoint) for answer in page["runs"])
+        token = page["next_token"]
+        if token is None:
+            return

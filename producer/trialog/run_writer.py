@@ -1,0 +1,128 @@
+"""What an entered run writes with: a spool on its way to the log, and what is known of the run.
+
+Judges early by the rules themselves, on what this process knows; the projection judges again with
+authority. Knows nothing of blocks, owners or names of things: see `run` and `run_lifecycle`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from typing import TYPE_CHECKING
+
+from trialog.client import Client
+from trialog.ids import catalog_writer_of
+from trialog.refusals import refusal_error, rejection_of
+from trialog.sender import Sender
+from trialog.spool import NoRoomError, Spool
+from trialog.spool_folder import SpoolFolder
+from trialog_schemas.rules import decide_body, evolve_body
+
+if TYPE_CHECKING:
+    from trialog.settings import Endpoint
+    from trialog.spool_folder import SpoolMeta
+    from trialog_schemas.events import (
+        ArtifactLogged,
+        ParametersLogged,
+        Rejection,
+        RunBody,
+        RunEnded,
+        TagsSet,
+    )
+    from trialog_schemas.rules import RunState
+    from trialog_schemas.wire import Position
+
+
+class RunWriter:
+    """One writer of a run. Safe for threads; a child made by fork must make one of its own.
+
+    Args:
+        endpoint: where and as whom.
+        meta: whose stream it is.
+        state: what is known of the run so far.
+        first: the event that opens the stream.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, meta: SpoolMeta, state: RunState, first: RunBody
+    ) -> None:
+        self._endpoint = endpoint
+        self.meta = meta
+        self.state = state
+        # Reentrant, because a signal handler may log while its own thread is in a log call.
+        self._lock = threading.RLock()
+        self._folder = SpoolFolder.create(endpoint.spool_dir, meta)
+        self.spool = Spool(self._folder)
+        self.spool.append_event(first)
+        self._sender = Sender.of(endpoint)
+        self._shipment = self._sender.add(self._folder, self.spool)
+
+    def record(self, body: ParametersLogged | TagsSet) -> None:
+        """Append what the rules accept of a body, or raise the error for what they refuse.
+
+        All or nothing: with one refusal nothing is appended.
+        """
+        with self._lock:
+            verdict = decide_body(self.state, body)
+            if verdict.rejections:
+                raise refusal_error(verdict.rejections[0])
+            if verdict.accepted is not None:
+                self.spool.append_event(body)
+                self.state = evolve_body(self.state, verdict)
+
+    def record_artifact(self, body: ArtifactLogged, content: bytes | None) -> None:
+        """Keep an artifact's bytes (a model has none here) and append its event, or raise."""
+        with self._lock:
+            verdict = decide_body(self.state, body)
+            if verdict.rejections:
+                raise refusal_error(verdict.rejections[0])
+            if verdict.accepted is None:
+                return  # the same content again
+            # A full disk never stops training: the spool has counted what it drops.
+            with contextlib.suppress(NoRoomError):
+                if content is not None and body.sha256 is not None:
+                    self.spool.store_blob(body.sha256, content)
+                self.spool.append_event(body)
+                self.state = evolve_body(self.state, verdict)
+
+    def end(self, body: RunEnded) -> None:
+        """Append the last event; a log call that still comes raises RuntimeError."""
+        self.spool.append_event(body)
+        self.spool.close()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the log has everything appended so far; tell whether it has."""
+        return self._sender.wait_acked(self._shipment, self.spool.cut(), timeout_s)
+
+    @property
+    def positions(self) -> list[Position]:
+        """Where the newest records are, for reading one's own writes."""
+        return list(self._shipment.positions.values())
+
+    def ask_applied(self, wait_s: float) -> tuple[bool, list[Rejection]]:
+        """Tell whether what was flushed is applied, and what was refused of this writer.
+
+        Raises:
+            UnavailableError: the service cannot be reached.
+        """
+        client, meta = Client(self._endpoint), self.meta
+        tokens = [position.token() for position in self.positions]
+        answer = client.applied(tokens, run_id=meta.run_id, writer_id=meta.writer_id, wait_s=wait_s)
+        refused = answer["rejections"]
+        if answer["applied"] and meta.catalog is not None:
+            # The event that created the run was sent later, by a writer of its own.
+            writers = {meta.writer_id, catalog_writer_of(meta.writer_id)}
+            found = client.rejections(meta.run_id, tokens)
+            refused = [one for one in found if one["writer_id"] in writers]
+        return answer["applied"], [rejection_of(one) for one in refused]
+
+    def forget_in_child(self) -> None:
+        """Drop what a child made by fork inherited; the parent goes on writing."""
+        self.spool.forget_in_child()
+        self._folder.forget_in_child()
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the digest under which an artifact's bytes are stored."""
+    return hashlib.sha256(content).hexdigest()
