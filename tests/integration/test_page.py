@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
 import pytest_asyncio
@@ -40,6 +40,7 @@ FLAGS = (
 )
 STRANGE_NAME = "<img src=x onerror=alert(1)> \"double\" 'single' &amp; 漢字 🚀 " + "x" * 60
 KEY = "s3cret"
+Colours: TypeAlias = Literal["light", "dark"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -59,14 +60,13 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def looking_at(
-    browser: Browser, api: Api, colours: str = "light"
+    browser: Browser, api: Api, colours: Colours = "light"
 ) -> AsyncIterator[tuple[Page, list[str]]]:
     """Open the page of a real server; give it with what goes wrong in it."""
     faults: list[str] = []
     async with open_socket(api.app) as port:
-        scheme = "dark" if colours == "dark" else "light"
         page = await browser.new_page(
-            base_url=f"http://{LOOPBACK}:{port}", color_scheme=scheme, locale="en-GB"
+            base_url=f"http://{LOOPBACK}:{port}", color_scheme=colours, locale="en-GB"
         )
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
@@ -95,7 +95,7 @@ async def api(
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 async def test_page_leads_from_experiments_to_a_drawn_metric(
-    browser: Browser, api: Api, colours: str
+    browser: Browser, api: Api, colours: Colours
 ) -> None:
     """Three clicks: the experiments, the runs with their values, a run with its curve."""
     async with looking_at(browser, api, colours) as (page, faults):

@@ -9,7 +9,7 @@ RequestRefusedError                              its own: 401, 403, 404, 405, 40
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import orjson
 import structlog
@@ -58,20 +58,24 @@ _STATUSES: tuple[tuple[type[TrialogError], int], ...] = (
 
 
 class ErrorDetailJSON(ErrorFacts):
-    """What an error says: its stable code, its sentence, and the parts that are known.
-
-    A defect of ours has a request id instead of parts: the service's log has its trace under it.
-    """
+    """What an error says: its stable code, its sentence, and the parts that are known."""
 
     code: str
     message: str
-    request_id: NotRequired[str]
+
+
+class DefectDetailJSON(TypedDict):
+    """What a defect of ours says: the service's log has its trace under the request id."""
+
+    code: str
+    message: str
+    request_id: str
 
 
 class ErrorJSON(TypedDict):
     """The body of every answer of 400 and above."""
 
-    error: ErrorDetailJSON
+    error: ErrorDetailJSON | DefectDetailJSON
 
 
 class RequestRefusedError(ClientError):
