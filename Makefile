@@ -12,6 +12,9 @@ DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# Until a command takes Ctrl-C over, it ends by it at once, without a traceback out of an import.
+TRIALOG := $(BIN)/python -c 'import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); from trialog.__main__ import main; main()'
+
 # Runs an installer whose words matter only when it fails; after Ctrl-C nothing of it is shown.
 quietly = said=$$($(1) 2>&1) || { rc=$$?; printf '%s\n' "$$said" >&2; exit $$rc; }
 
@@ -25,10 +28,10 @@ help: ## show this list
 
 # exec: trialog itself, not a shell around it, gets the terminal's Ctrl-C and gives make its exit status.
 demo: $(DEMO_STAMP) ## search hyper-parameters on the embedded service, compare the runs, keep serving until Ctrl-C
-	@exec $(BIN)/trialog demo
+	@exec $(TRIALOG) demo
 
 up: $(DEMO_STAMP) ## start the service alone, keep serving until Ctrl-C
-	@exec $(BIN)/trialog up
+	@exec $(TRIALOG) up
 
 test: $(DEV_STAMP) ## run all tests
 	@exec $(BIN)/python -m pytest --ignore=tests/bench

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trialog_schemas.errors import UnavailableError
 from trialog_server.commands import hold_data_dir, plain_errors, port_option, run, say, say_ready
 from trialog_server.settings import ServerSettings, default_data_dir
 
@@ -94,7 +95,16 @@ async def run_demo(settings: ServerSettings, search_arguments: Sequence[str]) ->
             await _first(service, is_told)
     finally:
         stop.set()
+        await _ended(service, told)
+
+
+async def _ended(service: asyncio.Task[None], told: asyncio.Event) -> None:
+    try:
         await service
+    except UnavailableError:
+        # The terminal's Ctrl-C also ended the program that makes the database.
+        if not told.is_set():
+            raise
 
 
 async def _first(*waiting: asyncio.Future[Any]) -> None:

@@ -146,7 +146,14 @@ class EmbeddedPostgres:
 
         with _closed_prefixes(self._data_dir, Path(wheel.__file__)):
             server = wheel.get_server(self._data_dir, start=False)
-            server.ensure_pgdata_inited()
+            try:
+                server.ensure_pgdata_inited()
+            except subprocess.CalledProcessError as exc:
+                # It also ends by the terminal's Ctrl-C; then it has removed what it made.
+                raise UnavailableError(
+                    f"initdb cannot make a database in {self._data_dir} (status "
+                    f"{exc.returncode}); look at that folder's rights and at the room on its disk"
+                ) from exc
         self._bin_dir = server.bin_path
         self._user = server.system_user
 
@@ -191,6 +198,8 @@ class EmbeddedPostgres:
             stderr=subprocess.DEVNULL,
             cwd="/",  # the server's user may not be allowed to stand in ours
             user=self._user,
+            # A Ctrl-C in the terminal must not end it while the server starts or stops.
+            start_new_session=True,
         )
 
     def _write_settings(self) -> None:
