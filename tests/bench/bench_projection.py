@@ -18,9 +18,11 @@ import random
 import struct
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench.table import Line, print_table
 from tests.integration.projection_cases import opened_log, projection_pool, running, wait_applied
 from tests.unit.consumer.project_writers import AT_US, Writer
 from trialog_schemas.events import MetricsLogged, RunStarted, WideBlock
@@ -69,32 +71,55 @@ def _metrics(dice: random.Random, turn: int) -> MetricsLogged:
     return MetricsLogged((block,))
 
 
-async def bench(pool: Pool, log: Log, records: list[NewRecord], chosen: argparse.Namespace) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is projected, and from which log; a run of `make bench` takes the log in memory."""
+
+    log: str = "memory"
+    runs: int = 16
+    batch_bytes: int = ProjectionSettings().batch_bytes_max
+    is_profiled: bool = False
+
+
+async def bench(pool: Pool, log: Log, records: list[NewRecord], load: Load) -> list[Line]:
     """Append everything, then measure the worker and the floor."""
     for start in range(0, len(records), 50):
         await log.append(records[start : start + 50])
     points = POINTS_PER_RECORD * sum(len(record.value) > 1000 for record in records)
-    settings = ProjectionSettings(batch_bytes_max=chosen.batch_bytes)
+    settings = ProjectionSettings(batch_bytes_max=load.batch_bytes)
     profiler = cProfile.Profile()
     started_s, cpu_s = time.perf_counter(), time.process_time()
-    if chosen.profile:
+    if load.is_profiled:
         profiler.enable()
     async with running(pool, log, settings) as worker:
         await wait_applied(pool, log, timeout_s=600)
         took_s, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_s
     profiler.disable()
-    if chosen.profile:
+    if load.is_profiled:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(28)
     telemetry = worker.telemetry
     if telemetry.points != points:
         raise AssertionError(f"{telemetry.points} points applied, {points} were logged")
-    floor_s = await _floor(pool)
+    floor = points / await _floor(pool) / 1e6
     size = sum(len(record.value) for record in records)
-    print(f"records      {len(records)}, {size / 1e6:.0f} MB, {points / 1e6:.2f} M points")
-    print(f"worker       {points / took_s / 1e6:.2f} M points/s  ({took_s:.2f} s)")
-    print(f"  its cpu    {points / cpu_s / 1e6:.2f} M points/s  ({cpu_s:.2f} s)")
-    print(f"  batches    {telemetry.batches}, {points // telemetry.batches} points each")
-    print(f"bare COPY    {points / floor_s / 1e6:.2f} M points/s  ({floor_s:.2f} s)")
+    print(
+        f"{len(records)} records, {size / 1e6:.0f} MB, {points / 1e6:.2f} M points in "
+        f"{telemetry.batches} batches",
+        flush=True,
+    )
+    return [
+        Line(
+            what=what,
+            unit="M points/s",
+            median=points / seconds / 1e6,
+            floor=floor,
+            floor_is="bare COPY of the chunks",
+        )
+        for what, seconds in (
+            (f"worker alone, {load.log} log", took_s),
+            ("  points per second of its CPU", cpu_s),
+        )
+    ]
 
 
 async def _floor(pool: Pool) -> float:
@@ -109,24 +134,43 @@ async def _floor(pool: Pool) -> float:
         return time.perf_counter() - started_s
 
 
-async def main() -> None:
+def measure(load: Load) -> list[Line]:
+    """Return all lines."""
+    return asyncio.run(_measure(load))
+
+
+async def _measure(load: Load) -> list[Line]:
     """Start PostgreSQL in a folder of its own and run the measurement."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log", choices=("memory", "embedded"), default="memory")
-    parser.add_argument("--runs", type=int, default=16)
-    parser.add_argument("--batch-bytes", type=int, default=ProjectionSettings().batch_bytes_max)
-    parser.add_argument("--profile", action="store_true", help="print where the time goes")
-    chosen = parser.parse_args()
-    records = make_records(chosen.runs)
+    records = make_records(load.runs)
     with tempfile.TemporaryDirectory() as folder:
         postgres = EmbeddedPostgres(Path(folder) / "postgres")
         url = await asyncio.to_thread(postgres.start)
         try:
-            async with projection_pool(url) as pool, opened_log(chosen.log, pool) as log:
-                await bench(pool, log, records, chosen)
+            async with projection_pool(url) as pool, opened_log(load.log, pool) as log:
+                return await bench(pool, log, records, load)
         finally:
             await asyncio.to_thread(postgres.stop)
 
 
+def main() -> None:
+    """Measure what the arguments say and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    usual = Load()
+    parser.add_argument("--log", choices=("memory", "embedded"), default=usual.log)
+    parser.add_argument("--runs", type=int, default=usual.runs)
+    parser.add_argument("--batch-bytes", type=int, default=usual.batch_bytes)
+    parser.add_argument("--profile", action="store_true", help="print where the time goes")
+    chosen = parser.parse_args()
+    load = Load(
+        log=chosen.log,
+        runs=chosen.runs,
+        batch_bytes=chosen.batch_bytes,
+        is_profiled=chosen.profile,
+    )
+    print_table(measure(load))
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
