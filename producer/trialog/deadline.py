@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from trialog_schemas.errors import ValidationError, shown
+
 PAUSE_S = 0.2
 """How long to pause before a question that found nothing yet is asked again."""
 
@@ -32,3 +34,19 @@ class Deadline:
     def pause(self) -> None:
         """Let a moment pass before the next question, not beyond the end."""
         time.sleep(min(PAUSE_S, self.left_s))
+
+
+def _checked(timeout_s: object) -> float:
+    if timeout_s is None:
+        return float("inf")
+    if (
+        not isinstance(timeout_s, int | float) or isinstance(timeout_s, bool) or not timeout_s >= 0
+    ):  # NaN compares with nothing
+        raise ValidationError(
+            f"timeout_s is {shown(timeout_s)}, allowed are seconds from 0 on, or None for as long "
+            "as it takes",
+            field="timeout_s",
+            value=timeout_s,
+            limit="0..",
+        )
+    return float(timeout_s)

@@ -129,11 +129,6 @@ class Run(RunView):
         """Tell whether the run may be logged to: inside its block."""
         return self._block.is_open
 
-    def is_on(self, endpoint: Endpoint) -> bool:
-        """Tell whether the run is on the service of this endpoint."""
-        mine = self._endpoint
-        return (mine.url, mine.account) == (endpoint.url, endpoint.account)
-
     def __enter__(self) -> Self:
         if self._block.is_entered:
             raise RuntimeError(f"run {self.run_name!r} was entered already; make another Run")
@@ -362,7 +357,7 @@ class Run(RunView):
         Raises:
             RuntimeError: the run was never entered.
         """
-        limit_s = Deadline(names.check_timeout_s(timeout_s)).timeout_s
+        limit_s = Deadline(timeout_s).timeout_s
         if not self._block.is_entered:
             raise RuntimeError(f"run {self.run_name!r} was not entered; nothing was logged")
         return self._block.flush(limit_s)
@@ -378,7 +373,7 @@ class Run(RunView):
             RunRejectedError: some of what this handle logged was refused; `.rejections` lists it.
             RuntimeError: the run was not entered.
         """
-        deadline = Deadline(names.check_timeout_s(timeout_s))
+        deadline = Deadline(timeout_s)
         if not self._is_known:
             raise RuntimeError(f"run {self.run_name!r} was not entered; there is no end of it")
         refused = self._block.wait_applied(deadline, self.run_name)

@@ -170,7 +170,10 @@ def new_meta(endpoint: Endpoint, run: RunAnswer, catalog: CatalogEvent | None) -
 def parent_for(endpoint: Endpoint) -> Run | None:
     """Return the current run if a new one on this service is its child."""
     current = current_run()
-    return current if current is not None and current.is_on(endpoint) else None
+    if current is None:
+        return None
+    its = current.endpoint
+    return current if (its.url, its.account) == (endpoint.url, endpoint.account) else None
 
 
 def ending_of(error: BaseException | None, *, is_owner: bool) -> RunEnded:

@@ -14,7 +14,6 @@ from trialog.commands import send_command
 from trialog.deadline import Deadline
 from trialog.refusals import rejection_of
 from trialog.run_values import Artifact, MetricSummary, time_of
-from trialog_schemas import names
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import RunDeleted
 
@@ -48,6 +47,11 @@ class RunView:
     def _positions(self) -> Sequence[str]:
         """Return which positions of the log an answer must contain."""
         return ()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the run is, and as whom it is asked for."""
+        return self._endpoint
 
     @property
     def run_name(self) -> str:
@@ -168,7 +172,7 @@ class RunView:
             TimeoutError: it has not ended within the time.
             ResourceNotFoundError: it was deleted.
         """
-        self._wait_ended(Deadline(names.check_timeout_s(timeout_s)))
+        self._wait_ended(Deadline(timeout_s))
 
     def _wait_ended(self, deadline: Deadline) -> None:
         while True:

@@ -465,21 +465,6 @@ def model_name_of(uri: str) -> str:
     return "model" if not name or _DRIVE.match(name) else name
 
 
-def check_timeout_s(value: object) -> float | None:
-    """Return how many seconds to wait: from 0 on, or None for as long as it takes."""
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
-        raise ValidationError(
-            f"timeout_s is {shown(value)}, allowed are seconds from 0 on, or None for as long as "
-            "it takes",
-            field="timeout_s",
-            value=value,
-            limit="0..",
-        )
-    return float(value)
-
-
 def check_page_size(value: object) -> int:
     """Return the number of items of a page: 1–100."""
     if type(value) is not int or not 1 <= value <= limits.PAGE_MAX:

@@ -182,6 +182,21 @@ async def test_get_run_by_id_and_by_name_is_the_same_run(read: tuple[Pool, Rows]
         await get_run(pool, ACCOUNT, uuid4())
 
 
+# B7
+async def test_get_run_by_an_unknown_name_names_a_near_live_one(read: tuple[Pool, Rows]) -> None:
+    """A slip of the pen gets a hint; a deleted run is none."""
+    pool, rows = read
+    experiment = await rows.experiment("e")
+    await rows.run(experiment, RunRow("first-try"))
+    gone = await rows.run(experiment, RunRow("other"))
+    await pool.execute("UPDATE gen_1.runs SET deleted_at = now() WHERE run_id = $1", gone)
+
+    with pytest.raises(ResourceNotFoundError, match="no run 'first-tyr'; did you mean 'first-try'"):
+        await get_run_by_name(pool, ACCOUNT, "e", "first-tyr")
+    with pytest.raises(ResourceNotFoundError, match="no run 'othe'; list its runs"):
+        await get_run_by_name(pool, ACCOUNT, "e", "othe")
+
+
 async def test_list_experiments_pages_in_either_order(read: tuple[Pool, Rows]) -> None:
     """Pages of experiments meet without gap or overlap; each has its description."""  # A7 A9 A10
     pool, rows = read

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trialog_schemas.errors import ResourceNotFoundError, shown
+from trialog_schemas.errors import ResourceNotFoundError, did_you_mean, shown
 from trialog_server.read.ask import ask
-from trialog_server.read.experiments import experiment_not_found
+from trialog_server.read.experiments import NEAR_NAMES_MAX, experiment_not_found
 from trialog_server.read.pages import PageRequest, place_of, token_after
 from trialog_server.read.runs import RunPage, RunView, run_from_row
 
@@ -69,16 +69,19 @@ async def get_run_by_name(pool: Pool, account: str, experiment_name: str, run_na
     """Return the live run of that name; of several with one name, the newest.
 
     Raises:
-        ResourceNotFoundError: there is no such experiment or run.
+        ResourceNotFoundError: there is no such experiment or run; the message names a near one.
     """
     rows = await ask(pool, "get_run", account, None, experiment_name, run_name)
     if rows and rows[0]["run_id"] is not None:
         return run_from_row(rows[0])
-    if not await ask(pool, "get_experiment", account, experiment_name, None):
+    found = await ask(pool, "get_experiment", account, experiment_name, None)
+    if not found:
         raise await experiment_not_found(pool, account, experiment_name)
+    near = await ask(pool, "near_run_names", found[0]["experiment_id"], NEAR_NAMES_MAX)
+    hint = did_you_mean(run_name, [row["name"] for row in near])
     raise ResourceNotFoundError(
-        f"experiment {experiment_name!r} has no run {shown(run_name)}; list its runs to see "
-        "which it has",
+        f"experiment {experiment_name!r} has no run {shown(run_name)}"
+        f"{hint or '; list its runs to see which it has'}",
         field="run_name",
         value=run_name,
     )
