@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from importlib.metadata import entry_points
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from trialog.answers import RunAnswer, SummaryAnswer
     from trialog.settings import Endpoint
+    from trialog_schemas.names import ParameterValue
 
 COMMANDS_GROUP = "trialog.commands"
 """Entry points under this name are commands: that is how `trialog[server]` adds `up` and others."""
@@ -71,6 +71,17 @@ def cli() -> None:
     """Track experiments: start the service and ask it."""
 
 
+def _name(_ctx: click.Context, parameter: click.Parameter, name: str) -> str:
+    """Refuse what can be no part of an address; whether the name exists the service knows."""
+    if not name or "/" in name:
+        raise click.BadParameter(
+            f"{name!r} is no name; it has at least one character and no slash", param=parameter
+        )
+    return name
+
+
+_experiment = click.argument("experiment", callback=_name)
+_run = click.argument("run", callback=_name)
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 _url = click.option("--url", help="address of the service  [default: TRIALOG_URL]")
 
@@ -80,15 +91,24 @@ _url = click.option("--url", help="address of the service  [default: TRIALOG_URL
 @click.option("--sort-by", default="CreationTime", show_default=True)
 @click.option("--sort-order", default="Descending", show_default=True)
 @click.option("--max-results", default=PAGE_MAX, show_default=True, type=int)
+@click.option("--next-token", help="where the page before ended, as its JSON says")
 @_url
 @_json
 def list_things(
-    experiment: str | None, url: str | None, *, as_json: bool, **page: str | int
+    experiment: str | None,
+    next_token: str | None,
+    url: str | None,
+    *,
+    as_json: bool,
+    **page: str | int,
 ) -> None:
     """List experiments, or the runs of EXPERIMENT."""
     with _plain_errors():
         client = Client(_endpoint(url))
-        question = check_page(page["sort_by"], page["sort_order"], page["max_results"])
+        question = {
+            **check_page(page["sort_by"], page["sort_order"], page["max_results"]),
+            "next_token": next_token,
+        }
         if experiment is None:
             found = client.experiments(question)
             rows = [
@@ -103,7 +123,7 @@ def list_things(
 
 
 @cli.command("compare")
-@click.argument("experiment")
+@_experiment
 @click.option("--filter", "where", help="params.lr > 0.1 and metrics.loss.min < 0.5")
 @click.option("--order-by", help="metrics.accuracy DESC")
 @click.option("--max-results", type=click.IntRange(1), help="rows at most  [default: all]")
@@ -118,7 +138,10 @@ def compare_runs(
     *,
     as_json: bool,
 ) -> None:
-    """Compare the runs of EXPERIMENT: parameters and last values side by side."""
+    """Compare the runs of EXPERIMENT side by side.
+
+    One row a run: its parameters, then the last value of each metric.
+    """
     with _plain_errors():
         name = names.check_experiment_name(experiment)
         runs = list(search_runs(_endpoint(url), name, (where, order_by), max_results))
@@ -129,12 +152,16 @@ def compare_runs(
 
 
 @cli.command()
-@click.argument("experiment")
-@click.argument("run")
+@_experiment
+@_run
 @_url
 @_json
 def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
-    """Show one run with everything the service knows of it."""
+    """Show everything of one run.
+
+    That is status and times, tags, parameters, metric summaries, artifacts, and how many events
+    were refused; with --json all that the service answers.
+    """
     with _plain_errors():
         answer = Client(_endpoint(url)).run(experiment, run)
         if as_json:
@@ -146,7 +173,7 @@ def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
         ]
         rows += [(key, answer[key]) for key in ("creation_time", "start_time", "end_time")]
         rows += [(f"tag {name}", value) for name, value in answer["tags"].items()]
-        rows += [(f"parameter {name}", value) for name, value in answer["parameters"].items()]
+        rows += [(f"parameter {name}", _value(it)) for name, it in answer["parameters"].items()]
         rows += [(f"metric {name}", _summary(one)) for name, one in answer["metrics"].items()]
         rows += [
             (f"artifact {one['name']}", f"{one['media_type']}, {one['size']} bytes")
@@ -157,14 +184,14 @@ def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("experiment")
-@click.argument("run")
+@_experiment
+@_run
 @_url
 @_json
 def events(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
-    """Show the events of a run as they are in the log, accepted and refused ones.
+    """Show the events of a run as they are in the log.
 
-    With --json it prints one event a line.
+    Accepted and refused ones, in order. With --json it prints one event a line.
     """
     with _plain_errors():
         client = Client(_endpoint(url))
@@ -182,21 +209,22 @@ def events(experiment: str, run: str, url: str | None, *, as_json: bool) -> None
 
 @cli.command()
 @click.option("--spool-dir", help="folder of the spools  [default: TRIALOG_SPOOL_DIR]")
+@click.option("--kafka", help="brokers, to send to Kafka directly  [default: TRIALOG_KAFKA]")
+@click.option("--moved", is_flag=True, help="also send what was recorded for another address")
 @_url
 @_json
-def sync(spool_dir: str | None, url: str | None, *, as_json: bool) -> None:
-    """Send what dead processes left in the spool; living ones are left alone."""
-    from trialog.sender import sync_dead  # noqa: PLC0415  the others need no sender
+def sync(
+    spool_dir: str | None, kafka: str | None, url: str | None, *, moved: bool, as_json: bool
+) -> None:
+    """Send what dead processes left in the spool; living ones are left alone.
+
+    The exit status is 1 when something was left, damaged or refused.
+    """
+    from trialog.sync_command import run_sync  # noqa: PLC0415  the others need no sender
 
     with _plain_errors():
-        endpoint = Session(url=url, spool_dir=spool_dir).resolve()
-        with Console(stderr=True).status("sending"):
-            sent, left = asyncio.run(sync_dead(endpoint))
-        if as_json:
-            _print_json({"sent": sent, "left": left})
-        else:
-            click.echo(f"{sent} spools sent, {left} left in {endpoint.spool_dir}")
-        if left:
+        endpoint = Session(url=url, kafka=kafka, spool_dir=spool_dir).resolve()
+        if not run_sync(endpoint, is_moved=moved, as_json=as_json):
             sys.exit(1)
 
 
@@ -239,11 +267,23 @@ def _print_table(columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> 
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else _printable(str(cell)) for cell in row))
     # A table that goes into a file or a pipe is not folded at a width nobody has.
     Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False).print(
         table
     )
+
+
+def _printable(text: str) -> str:
+    """Escape what would steer the terminal or break the table's lines; names may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def _value(parameter: ParameterValue) -> str:
+    """Return a parameter as the page shows it: text as it is, all else as JSON."""
+    return parameter if isinstance(parameter, str) else orjson.dumps(parameter).decode()
 
 
 def _summary(one: SummaryAnswer) -> str:
@@ -266,7 +306,8 @@ def _run_row(run: RunAnswer) -> tuple[object, ...]:
 def _compare_row(
     run: RunAnswer, parameters: Sequence[str], metrics: Sequence[str]
 ) -> tuple[object, ...]:
-    found = [run["parameters"].get(name) for name in parameters]
+    known = run["parameters"]
+    found = [_value(known[name]) if name in known else None for name in parameters]
     summaries = [run["metrics"].get(name) for name in metrics]
     last = [None if one is None else f"{number(one['last']):.6g}" for one in summaries]
     return (run["run_name"], run["status"], *found, *last)

@@ -1,8 +1,9 @@
-"""Takes what is in spools to the log: one thread in a process and session, and `sync` for the dead.
+"""The thread of one process and session that takes its spools to the log, and what it says of it.
 
-The thread cuts each open spool about twenty times a second, sends what is new and notes how far
-the log has it. A service that cannot be reached is said once; everything waits in the spool. Must
-not raise into the program, whatever becomes of the service.
+Some twenty times a second it cuts each open spool and sends what is new. Beside that it deletes
+what is applied, has the disk keep what the log has not yet, and adopts what dead processes left.
+A service that cannot be reached is said once; everything waits in the spool. Must not raise into
+the program, whatever becomes of the service.
 """
 
 from __future__ import annotations
@@ -10,61 +11,59 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures.thread  # noqa: F401  see _at_exit
+import contextlib
 import os
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-import structlog
-
-from trialog.client import Client
-from trialog.ids import catalog_writer_of
-from trialog.spool_folder import SpoolFolder, writer_folders
+from trialog.adoption import Adopter
+from trialog.call_aside import call_aside
+from trialog.cleaner import Cleaner
+from trialog.notices import Notices
+from trialog.shipper import Shipment, Shipper
 from trialog.stream import StreamReader
-from trialog.transports.base import OutRecord, RefusedRecord, Transport
-from trialog.transports.http import HttpTransport
-from trialog.transports.kafka import KafkaTransport
-from trialog_schemas.errors import ClientError, SpoolError, UnavailableError
-from trialog_schemas.events import NIL_ID
-from trialog_schemas.wire import (
-    CATALOG_TOPIC,
-    EVENTS_TOPIC,
-    Position,
-    RecordHeader,
-    encode_raw_event,
-    event_id_for,
-    first_hash,
-    pack_record,
-)
+from trialog.transports.choose import new_transport
+from trialog_schemas.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from trialog.settings import Endpoint
     from trialog.spool import Place, Spool
+    from trialog.spool_folder import SpoolFolder
 
 FLUSH_INTERVAL_S = 0.05
-"""How often new events are sent; what a reader waits for at most beside the way itself."""
+"""How often new events are sent; a flush is not kept waiting for it."""
 
-BACKOFF_S_MAX = 5.0
+BACKOFF_S_MAX = 2.0
+"""How long a service that is away is left alone; what a log call that flushes never waits for."""
+
+WAITED_BACKOFF_S_MAX = 0.25
+"""The same while somebody waits for the log."""
+
+DISK_SYNC_INTERVAL_S = 1.0
+"""How often what the log does not have yet is made safe on the disk: a power failure costs at most
+about this much. What the log has needs no disk any more."""
+
+CLEAN_INTERVAL_S = 1.0
+"""How often what is applied is deleted."""
+
+UNCONFIRMED_S = 60.0
+"""After this long nobody is asked any more whether a run that has ended is applied; its folder
+stays for a sync, or for the next process."""
+
+ENDED_MAX = 1000
+"""Runs that have ended and wait for that answer; the oldest are left to a sync beyond it."""
+
 EXIT_DRAIN_S = 5.0
 """How long an ending interpreter waits for the log; what is left is sent by the next process."""
 
-log = structlog.get_logger("trialog")
-
-
-@dataclass(slots=True)
-class Shipment:
-    """A spool on its way: `spool` is None when its writer is dead."""
-
-    folder: SpoolFolder
-    spool: Spool | None
-    reader: StreamReader
-    acked: tuple[int, int] = (1, 0)
-    positions: dict[tuple[str, int], Position] = field(default_factory=dict)
-    refused: int = 0
+EXIT_APPLIED_S = 2.0
+"""How long it waits, of this, to delete what is applied and to let an adoption come to its end."""
 
 
 def _at_exit(end: Callable[[], None]) -> None:
@@ -77,85 +76,6 @@ def _at_exit(end: Callable[[], None]) -> None:
     register(end)
 
 
-def new_transport(endpoint: Endpoint) -> Transport:
-    """Return the way to the log that the session names."""
-    return KafkaTransport(endpoint.kafka) if endpoint.kafka else HttpTransport(endpoint)
-
-
-class Shipper:
-    """Sends what one shipment has; shared by the thread and `sync`."""
-
-    def __init__(self, endpoint: Endpoint, transport: Transport) -> None:
-        self._client = Client(endpoint)
-        self._transport = transport
-
-    async def ship(self, shipment: Shipment) -> None:
-        """Send everything that is in the spool now and note it.
-
-        Raises:
-            UnavailableError: the log or the artifact store is not there; call again later.
-        """
-        spool, folder = shipment.spool, shipment.folder
-        end = None if spool is None else spool.cut()
-        if end is not None and end <= shipment.acked:
-            return
-        try:
-            await self._ship_blobs(folder)
-            await self._ship_catalog(shipment)
-            await self._ship_records(shipment, end)
-        except UnavailableError:
-            # What the reader gave was not taken: the next one begins at the last ack.
-            shipment.reader = StreamReader(folder, is_checked=spool is None)
-            raise
-
-    async def _ship_blobs(self, folder: SpoolFolder) -> None:
-        for path in sorted((folder.path / "blobs").glob("[0-9a-f]*")):
-            content = path.read_bytes()
-            try:
-                await asyncio.to_thread(self._client.put_artifact, path.name, content)
-            except UnavailableError:
-                raise
-            except ClientError as exc:
-                log.warning("an artifact was refused and is kept", reason=exc.message)
-                folder.keep_refused(path.name, content)
-            folder.delete_blob(path.name)
-
-    async def _ship_catalog(self, shipment: Shipment) -> None:
-        meta, ack = shipment.folder.meta, shipment.reader.ack
-        if meta.catalog is None or ack.is_catalog_acked:
-            return
-        writer_id = catalog_writer_of(meta.writer_id)
-        event_id = event_id_for(writer_id, 1, meta.catalog.at_us)
-        head = f'{{"seq":1,"id":"{event_id}","type":"run_created","v":1,"at":{meta.catalog.at_us},'
-        event = encode_raw_event(head + '"body":', meta.catalog.body.encode())
-        start = first_hash(meta.account, meta.user, NIL_ID, writer_id)
-        header = RecordHeader(meta.account, meta.user, NIL_ID, writer_id, 1, 1, start)
-        record = OutRecord(CATALOG_TOPIC, meta.account, pack_record(header, [event]))
-        self._note(shipment, record, (await self._transport.send([record]))[0])
-        shipment.reader.ack = replace(ack, is_catalog_acked=True)
-        shipment.folder.write_ack(shipment.reader.ack)
-
-    async def _ship_records(self, shipment: Shipment, end: Place | None) -> None:
-        ready = list(shipment.reader.records(end))
-        if ready:
-            records = [OutRecord(EVENTS_TOPIC, one.key, one.value) for one in ready]
-            for record, receipt in zip(records, await self._transport.send(records), strict=True):
-                self._note(shipment, record, receipt)
-            acks = [one.ack for one in ready if one.ack is not None]
-            shipment.folder.write_ack(acks[-1])
-        ack = shipment.reader.ack
-        shipment.acked = (ack.segment, ack.offset) if end is None else end
-
-    @staticmethod
-    def _note(shipment: Shipment, record: OutRecord, receipt: Position | RefusedRecord) -> None:
-        if isinstance(receipt, Position):
-            shipment.positions[receipt.topic, receipt.partition] = receipt
-            return
-        shipment.refused += 1
-        log.warning("the log refused a record; it is kept", reason=receipt.message)
-        shipment.folder.keep_refused(f"{time.time_ns()}.record", record.value)
-
-
 class Sender:
     """The thread of one process and session; `of` gives the one there is, or makes it."""
 
@@ -164,10 +84,18 @@ class Sender:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._shipments: list[Shipment] = []
+        # Replaced, never changed, so that the thread can go through it without a lock.
+        self._shipments: tuple[Shipment, ...] = ()
+        self._ended: deque[tuple[float, Shipment]] = deque()
+        self._cleaner = Cleaner(endpoint)
         self._changed = threading.Condition()
+        self._cleaning = asyncio.Lock()
+        self._notices = Notices(endpoint)
+        self._troubled_again_at_s = float("-inf")
+        self._waiting = 0
         self._is_ending = False
-        self._is_away = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="trialog-sender", daemon=True)
         self._thread.start()
@@ -183,115 +111,212 @@ class Sender:
 
     @classmethod
     def forget_in_child(cls) -> None:
-        """Begin anew in a child made by fork, which has no sender thread."""
-        cls._lock, cls._senders = threading.Lock(), {}
+        """Begin anew in a child made by fork, which has no sender thread.
+
+        What it inherited it may neither write nor hold: a lock that lives on in a child would
+        make its dead parent look alive.
+        """
+        senders, cls._lock, cls._senders = cls._senders, threading.Lock(), {}
+        for sender in senders.values():
+            sender.drop_in_child()
+
+    def drop_in_child(self) -> None:
+        """Let go of every spool; the parent goes on with them."""
+        for shipment in (*self._shipments, *(one for _, one in tuple(self._ended))):
+            shipment.folder.forget_in_child()
+            if shipment.spool is not None:
+                shipment.spool.forget_in_child()
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether the log could not be reached when it was last tried."""
+        return self._notices.is_away
+
+    @property
+    def open_count(self) -> int:
+        """How many spools are looked at for something new."""
+        return len(self._shipments)
 
     def add(self, folder: SpoolFolder, spool: Spool) -> Shipment:
-        """Take a spool on; it is sent from now on."""
+        """Take a spool on; it is sent from now on, until it is closed and everything is applied."""
         shipment = Shipment(folder, spool, StreamReader(folder, is_checked=False))
         with self._changed:
-            self._shipments.append(shipment)
-            self._changed.notify_all()
+            self._shipments = (*self._shipments, shipment)
+        self._poke()
         return shipment
 
     def wait_acked(self, shipment: Shipment, place: Place, timeout_s: float) -> bool:
         """Wait until the log has everything up to a place of the spool; tell whether it has."""
         with self._changed:
-            return self._changed.wait_for(lambda: shipment.acked >= place, timeout_s)
+            self._waiting += 1
+            self._poke()
+            try:
+                return self._changed.wait_for(lambda: shipment.acked >= place, timeout_s)
+            finally:
+                self._waiting -= 1
 
     def end(self) -> None:
-        """Send what is left, for a few seconds at most."""
+        """Send what is left, for a few seconds at most, and say what then still is."""
         if self._pid != os.getpid():
             return  # inherited by a child made by fork, which has no such thread
-        with self._changed:
-            self._is_ending = True
-            self._changed.notify_all()
+        self._is_ending = True
+        self._poke()
         self._thread.join(EXIT_DRAIN_S)
+        kept = sum(not shipment.is_acked for shipment in self._shipments)
+        if kept:
+            self._notices.kept(kept)
+
+    def _poke(self) -> None:
+        """Have the thread look now and not at its next turn."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._wake.set)
 
     def _run(self) -> None:
-        asyncio.run(self._send_until_end())
+        asyncio.run(self._work())
 
-    async def _send_until_end(self) -> None:
+    async def _work(self) -> None:
+        self._loop = asyncio.get_running_loop()
         transport = new_transport(self._endpoint)
-        shipper, pause_s = Shipper(self._endpoint, transport), FLUSH_INTERVAL_S
+        shipper = Shipper(self._endpoint, transport, lambda _bytes: self._notify())
+        shipper.slow_upload = self._notices.slow_upload
+        adopting = asyncio.create_task(self._adopt(Adopter(self._endpoint, transport)))
+        beside = [
+            asyncio.create_task(self._always(self._clean, CLEAN_INTERVAL_S)),
+            asyncio.create_task(self._always(self._sync_disk, DISK_SYNC_INTERVAL_S)),
+        ]
         try:
-            while True:
-                is_last = self._is_ending
-                is_there = await self._send_once(shipper)
-                if is_last:
-                    return
-                pause_s = FLUSH_INTERVAL_S if is_there else min(pause_s * 2, BACKOFF_S_MAX)
-                await asyncio.to_thread(self._pause, pause_s)
+            await self._send_until_end(shipper)
+            if not self.is_away:
+                # Who ends early leaves no folder behind that somebody would have to look at.
+                await self._clean_at_end()
+                await asyncio.wait([adopting], timeout=EXIT_APPLIED_S)
         finally:
+            for task in (adopting, *beside):
+                task.cancel()
+            await asyncio.gather(adopting, *beside, return_exceptions=True)
             await transport.close()
 
-    async def _send_once(self, shipper: Shipper) -> bool:
-        is_there = True
-        for shipment in tuple(self._shipments):
+    async def _send_until_end(self, shipper: Shipper) -> None:
+        pause_s = FLUSH_INTERVAL_S
+        while True:
+            self._wake.clear()
+            is_last = self._is_ending
+            is_there = await self._survive(partial(self._send, shipper))
+            self._retire()
+            self._notify()
+            if is_last:
+                return
+            pause_s = FLUSH_INTERVAL_S if is_there else min(pause_s * 2, BACKOFF_S_MAX)
+            if not self._shipments:
+                await self._wake.wait()
+            elif self._waiting:
+                await self._pause(min(pause_s, WAITED_BACKOFF_S_MAX))
+            else:
+                await self._pause(pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _send(self, shipper: Shipper) -> bool:
+        """Send what is new; tell whether to go on at once."""
+        shipments = self._shipments
+        now_s = time.monotonic()
+        if now_s < self._troubled_again_at_s:
+            # Those with a fault of their own are not to keep the others or the service busy.
+            shipments = tuple(one for one in shipments if one.trouble is None)
+        else:
+            self._troubled_again_at_s = now_s + BACKOFF_S_MAX
+        try:
+            await shipper.ship(shipments)
+        except UnavailableError as exc:
+            self._notices.away(exc.message)
+            if self._waiting:
+                # Who flushes gets at least the disk.
+                await self._sync_disk()
+            return False
+        self._notices.back()
+        self._notices.store(shipper.store_fault)
+        for shipment in shipments:
+            self._notices.shipment(shipment)
+        return True
+
+    def _retire(self) -> None:
+        """Look no more for news of runs that have ended and are sent."""
+        sent = {id(shipment) for shipment in self._shipments if shipment.is_sent}
+        if sent:
+            now_s = time.monotonic()
+            with self._changed:
+                self._ended += [(now_s, one) for one in self._shipments if id(one) in sent]
+                self._shipments = tuple(one for one in self._shipments if id(one) not in sent)
+
+    async def _clean(self, wait_s: float = CLEAN_INTERVAL_S) -> bool:
+        async with self._cleaning:
+            ended = [shipment for _, shipment in self._ended]
+            left = await self._cleaner.clean([*self._shipments, *ended], wait_s)
+            gone = {id(shipment) for shipment in left}
+            self._ended = deque(one for one in self._ended if id(one[1]) not in gone)
+            too_old_s = time.monotonic() - UNCONFIRMED_S
+            while self._ended and (self._ended[0][0] < too_old_s or len(self._ended) > ENDED_MAX):
+                _, shipment = self._ended.popleft()
+                self._cleaner.forget(shipment)
+                shipment.folder.release()
+        return True
+
+    async def _clean_at_end(self) -> None:
+        deadline_s = time.monotonic() + EXIT_APPLIED_S
+        while self._ended and (left_s := deadline_s - time.monotonic()) > 0:
+            # What is asked for may be from before the last run ended: so more than once.
+            if not await self._survive(partial(self._clean, left_s / 2)):
+                return
+
+    async def _sync_disk(self) -> bool:
+        for shipment in self._shipments:
+            spool = shipment.spool
+            if spool is None or max(shipment.acked, shipment.synced) >= spool.end:
+                continue
+            end = spool.end
+            for number in range(max(shipment.acked[0], shipment.synced[0]), end.segment + 1):
+                await call_aside(shipment.folder.sync_to_disk, number)
+            shipment.synced = end
+        return True
+
+    async def _adopt(self, adopter: Adopter) -> None:
+        for path in adopter.folders():
+            if self._is_ending:
+                return
+            await self._survive(partial(self._adopt_one, adopter, path))
+
+    async def _adopt_one(self, adopter: Adopter, path: Path) -> bool:
+        pause_s = FLUSH_INTERVAL_S
+        while True:
             try:
-                await shipper.ship(shipment)
-            except UnavailableError as exc:
-                is_there = False
-                self._say_away(exc)
-                break
-            except (OSError, ClientError, SpoolError) as exc:
-                log.warning("a spool cannot be sent now and is tried again", reason=str(exc))
-                is_there = False
-        if is_there and self._is_away:
-            self._is_away = False
-            log.info("the log is back; what was kept is sent", address=self._endpoint.log_address)
+                self._notices.adopted(await adopter.adopt(path))
+            except UnavailableError:
+                pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+                await asyncio.sleep(pause_s)
+            else:
+                return True
+
+    async def _always(self, step: Callable[[], Awaitable[bool]], interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            await self._survive(step)
+
+    async def _survive(self, step: Callable[[], Awaitable[bool]]) -> bool:
+        """Do one step; whatever becomes of it, the program and the other steps go on."""
+        try:
+            return await step()
+        except Exception as exc:  # noqa: BLE001  the thread must outlive every defect of ours
+            self._notices.defect(exc)
+            return False
+
+    def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
-        return is_there
-
-    def _say_away(self, error: UnavailableError) -> None:
-        if not self._is_away:
-            self._is_away = True
-            log.warning(
-                "the log cannot be reached; events are kept in the spool and sent later",
-                address=self._endpoint.log_address,
-                spool=str(self._endpoint.spool_dir),
-                reason=error.message,
-            )
-
-    def _pause(self, seconds: float) -> None:
-        with self._changed:
-            if not self._is_ending:
-                self._changed.wait_for(lambda: self._is_ending, seconds)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Sender.forget_in_child)
-
-
-async def sync_dead(endpoint: Endpoint) -> tuple[int, int]:
-    """Send what dead processes left; return how many spools were sent and how many are left.
-
-    A spool whose process lives is left alone. What was sent is in the log: its folder is removed.
-    """
-    transport = new_transport(endpoint)
-    shipper = Shipper(endpoint, transport)
-    try:
-        outcomes = [
-            await _sync_folder(shipper, path) for path in writer_folders(endpoint.spool_dir)
-        ]
-    finally:
-        await transport.close()
-    return outcomes.count(True), outcomes.count(False)
-
-
-async def _sync_folder(shipper: Shipper, path: Path) -> bool | None:
-    """Send one dead writer's spool; None when its process lives."""
-    try:
-        folder = SpoolFolder.adopt(path)
-        if folder is None:
-            return None
-        await shipper.ship(Shipment(folder, None, StreamReader(folder, is_checked=True)))
-    except (ClientError, SpoolError) as exc:
-        log.warning("a spool could not be sent", reason=exc.message)
-        return False
-    if folder.has_refused:
-        folder.release()
-    else:
-        folder.remove()
-    return True

@@ -61,7 +61,8 @@ ROOM_CHECK_S = 1.0
 """How often an allocation is tried again while the disk is full."""
 
 ROW_NAMES_MAX = 512
-"""Names of one row: their declaration and a row of them must fit a record of the log."""
+"""Names of one row: their declaration and a row of them must fit a record of the log. A call with
+more is kept as several rows of one step and time."""
 
 _SHAPES_MAX = 4096
 """Sets of names whose packers are kept per segment, so that a caller who never repeats one does
@@ -192,6 +193,8 @@ def _row_appender(segment: _Mapped, lock: threading.RLock, when_full: RowAppende
     pack_checksum = CHECKSUM.pack
 
     def declare(names: tuple[str, ...]) -> tuple[int, int, Callable[..., bytes]] | None:
+        if len(names) > ROW_NAMES_MAX:
+            return None
         clean = [check_metric_name(name) for name in names]
         number = next(numbers)
         if not segment.append(pack_tail(SHAPE, number, orjson.dumps(clean))):
@@ -242,11 +245,12 @@ class Spool:
         self._segment: _Mapped | None = None
         self._last_cut = Place(1, SEGMENT_HEAD.size)
         self._room_checked_s = float("-inf")
+        self._closed_because: str | None = None
         self.dropped_calls = 0
         self._dropped_recorded = 0
         self.append_point, self.append_row = self._point_anew, self._row_anew
         with self._lock:
-            self._make_room(0)
+            self._roll_if_room(0)
 
     @property
     def end(self) -> Place:
@@ -259,6 +263,11 @@ class Spool:
         """Where the last cut ended: everything before it may be sent."""
         return self._last_cut
 
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether no more can come."""
+        return self._closed_because is not None
+
     def append_event(self, body: RunBody, at_us: int | None = None) -> None:
         """Append an event of any type but metrics."""
         packed = TIME.pack(now_us() if at_us is None else at_us) + body_json(body)
@@ -268,7 +277,7 @@ class Spool:
     def cut(self) -> Place:
         """End the stretch that is being written, if anything is in it; return its end."""
         with self._lock:
-            if self._dropped_recorded < self.dropped_calls:
+            if self._dropped_recorded < self.dropped_calls and not self.is_closed:
                 self._record_dropped()
             segment = self._segment
             if segment is not None and self._has_uncut(segment):
@@ -279,6 +288,28 @@ class Spool:
                     self._segment = None
                     self.append_point, self.append_row = self._point_anew, self._row_anew
             return self._last_cut
+
+    def close(self) -> None:
+        """End the spool: what is in it is sent, and a log call that comes later raises."""
+        with self._lock:
+            self.cut()
+            self._refuse_from_now("the run is not open; log inside its `with` block")
+            segment, self._segment = self._segment, None
+            if segment is not None:
+                # A signal handler may have logged since the cut.
+                end = segment.seal(pack_cut(now_us()) if self._has_uncut(segment) else b"")
+                self._last_cut = Place(self._number, end)
+                self._folder.truncate_segment(self._number, end)
+
+    def forget_in_child(self) -> None:
+        """Make a child made by fork unable to write into what it shares with its parent."""
+        self._lock = threading.RLock()  # another thread of the parent may have held it
+        self._segment = None
+        self._refuse_from_now("this run was entered before a fork; enter a run in the child")
+
+    def _refuse_from_now(self, reason: str) -> None:
+        self._closed_because = reason
+        self.append_point, self.append_row = self._point_anew, self._row_anew
 
     def store_blob(self, sha256: str, content: bytes) -> None:
         """Keep an artifact's bytes beside the records.
@@ -316,23 +347,43 @@ class Spool:
     ) -> None:
         """Append a row that found its segment full."""
         with self._lock:
-            if self._make_room(POINT_BYTES + len(names) * (8 + _NAME_BYTES_MAX)):
+            if len(names) > ROW_NAMES_MAX:
+                self._append_wide_row(names, step, at_us, tuple(values))
+            elif self._make_room(POINT_BYTES + len(names) * (8 + _NAME_BYTES_MAX)):
                 self.append_row(names, step, at_us, values)
+
+    def _append_wide_row(
+        self, names: tuple[str, ...], step: int, at_us: int, values: tuple[float, ...]
+    ) -> None:
+        """Append a row in several parts, all or none."""
+        size = len(orjson.dumps([check_metric_name(name) for name in names])) + 8 * len(names)
+        firsts = range(0, len(names), ROW_NAMES_MAX)
+        if self._make_room(size + 2 * POINT_BYTES * len(firsts)):
+            for first in firsts:
+                part = slice(first, first + ROW_NAMES_MAX)
+                self.append_row(names[part], step, at_us, values[part])
 
     def _make_room(self, size: int) -> bool:
         """See to it that the segment has room for so many bytes; False: the call is dropped."""
+        if self._closed_because is not None:
+            raise RuntimeError(self._closed_because)
         if self._segment is not None and self._segment.room >= size:
             return True  # another thread has opened it while we waited for the lock
-        now_s = time.monotonic()
-        if now_s >= self._room_checked_s + ROOM_CHECK_S:
-            try:
-                self._roll(size)
-            except OSError:
-                self._room_checked_s = now_s
-            else:
-                return True
+        if self._roll_if_room(size):
+            return True
         self.dropped_calls += 1
         return False
+
+    def _roll_if_room(self, size: int) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._room_checked_s + ROOM_CHECK_S:
+            return False
+        try:
+            self._roll(size)
+        except OSError:
+            self._room_checked_s = now_s
+            return False
+        return True
 
     def _roll(self, size: int) -> None:
         """Go over to a new segment, with a cut at the end of the old one."""
@@ -354,14 +405,12 @@ class Spool:
     def _record_dropped(self) -> None:
         """Note the dropped calls in the run itself, so that its readers know."""
         count = self.dropped_calls
-        self._append(
-            pack_tail(
-                EVENT,
-                EVENT_NAMES.index("tags_set"),
-                TIME.pack(now_us()) + body_json(TagsSet({DROPPED_TAG: str(count)})),
-            )
-        )
-        if self.dropped_calls == count:
+        packed = TIME.pack(now_us()) + body_json(TagsSet({DROPPED_TAG: str(count)}))
+        record = pack_tail(EVENT, EVENT_NAMES.index("tags_set"), packed)
+        segment = self._segment
+        has_room = segment is not None and segment.room >= len(record)
+        if (has_room or self._roll_if_room(len(record))) and self._segment is not None:
+            self._segment.append(record)
             self._dropped_recorded = count
 
 

@@ -5,13 +5,15 @@
                             000001.spool …  segments, see `spool_format`
                             ack             how far the log has taken it
                             blobs/<sha256>  bytes of artifacts that are not uploaded yet
-                            refused/        records the log would not take, kept for people
+                            refused/        what the log would not take and segments that are
+                                            damaged, kept for people
 
 Must not know what records mean.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SEGMENT_SUFFIX = ".spool"
+_REMOVED_PREFIX = ".removed-"
 _ACK = struct.Struct("<QQQQ32sBiq")
 _ACK_SLOT_BYTES = 128
 _CRC = struct.Struct("<I")
@@ -135,7 +138,11 @@ class SpoolFolder:
         try:
             unborn.mkdir(parents=True, mode=0o700)
             lock = FileLock(unborn / "lock")
-            lock.take_nowait()
+            if not lock.take_nowait():
+                raise SpoolError(
+                    f"spool folder {unborn} cannot be locked: its file system has no locks; give "
+                    "another with TRIALOG_SPOOL_DIR or Session(spool_dir=…)"
+                )
             (unborn / "meta.json").write_bytes(meta.to_json())
             unborn.rename(path)
         except OSError as exc:
@@ -181,24 +188,26 @@ class SpoolFolder:
         )
 
     def read_segment(self, number: int, start: int, end: int | None = None) -> bytes:
-        """Return a segment's bytes from `start` to `end` (or its own end), whole words only.
-
-        A segment whose head is not the expected one gives no bytes.
-        """
+        """Return a segment's bytes from `start` to `end` (or its own end), whole words only."""
         file = os.open(self.segment_path(number), os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             size = os.fstat(file).st_size
-            head = os.read(file, SEGMENT_HEAD.size)
-            if len(head) < SEGMENT_HEAD.size or SEGMENT_HEAD.unpack(head) != (
-                SEGMENT_MAGIC,
-                number,
-            ):
-                return b""
             stop = size if end is None else min(end, size)
             os.lseek(file, start, os.SEEK_SET)
             return _read_all(file, max(stop - start, 0) & -8)
         finally:
             os.close(file)
+
+    def has_sound_head(self, number: int) -> bool:
+        """Tell whether a segment begins as it should, or was never begun: then it is all zeros."""
+        with self.segment_path(number).open("rb") as file:
+            head = file.read(SEGMENT_HEAD.size)
+        return head == SEGMENT_HEAD.pack(SEGMENT_MAGIC, number) or not head.strip(b"\0")
+
+    def truncate_segment(self, number: int, size: int) -> None:
+        """Give back the room a sealed segment did not need, where the system lets us."""
+        with contextlib.suppress(OSError):  # Windows does not while it is mapped
+            os.truncate(self.segment_path(number), size)
 
     def delete_segment(self, number: int) -> None:
         """Remove a segment that nobody needs any more."""
@@ -262,6 +271,14 @@ class SpoolFolder:
         except FileNotFoundError:
             return None
 
+    def blob_names(self) -> list[str]:
+        """Return the digests of the artifacts whose bytes are here."""
+        try:
+            names = [path.name for path in (self.path / "blobs").iterdir()]
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if not name.startswith("."))
+
     def delete_blob(self, sha256: str) -> None:
         """Remove bytes that are uploaded and whose event is in the log."""
         (self.path / "blobs" / sha256).unlink(missing_ok=True)
@@ -272,6 +289,17 @@ class SpoolFolder:
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
 
+    def keep_segment(self, number: int) -> None:
+        """Keep a damaged segment as it is, beyond the deletion of the spool's own."""
+        source, kept = self.segment_path(number), self.path / "refused" / f"{number:06d}.spool"
+        if kept.exists() or not source.exists():
+            return
+        kept.parent.mkdir(exist_ok=True)
+        try:
+            kept.hardlink_to(source)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, kept)
+
     @property
     def has_refused(self) -> bool:
         """Tell whether something was refused here, so that the folder must stay."""
@@ -279,11 +307,12 @@ class SpoolFolder:
 
     def sync_to_disk(self, number: int) -> None:
         """Make a segment's bytes survive a power failure; slow, not for the caller's thread."""
-        file = os.open(self.segment_path(number), os.O_RDWR)
-        try:
-            getattr(os, "fdatasync", os.fsync)(file)
-        finally:
-            os.close(file)
+        _sync_file(self.segment_path(number))
+
+    def sync_ack_to_disk(self) -> None:
+        """Make the ack survive a power failure; before a segment is deleted it has to."""
+        if (self.path / "ack").exists():
+            _sync_file(self.path / "ack")
 
     def release(self) -> None:
         """Let go of the folder; it stays for whoever adopts it."""
@@ -298,8 +327,15 @@ class SpoolFolder:
     def remove(self) -> None:
         """Delete the folder; everything in it is applied."""
         self._close_ack()
-        shutil.rmtree(self.path, ignore_errors=True)
+        # Under another name first: a deletion that is cut short leaves nothing that looks like a
+        # spool, and nobody finds the lock's file gone and takes a new one.
+        dead = self.path.with_name(f"{_REMOVED_PREFIX}{self.path.name}")
+        try:
+            self.path.rename(dead)
+        except OSError:  # Windows, while the lock's file is open
+            dead = self.path
         self._lock.release()
+        shutil.rmtree(dead, ignore_errors=True)
 
     def _close_ack(self) -> None:
         if self._ack_file is not None:
@@ -316,6 +352,20 @@ def writer_folders(spool_dir: Path) -> Iterator[Path]:
     for name in names:
         if not name.startswith("."):
             yield spool_dir / name
+
+
+def sweep_removed(spool_dir: Path) -> None:
+    """Delete what is left of folders whose removal was cut short."""
+    for path in spool_dir.glob(f"{_REMOVED_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_file(path: Path) -> None:
+    file = os.open(path, os.O_RDWR)
+    try:
+        getattr(os, "fdatasync", os.fsync)(file)
+    finally:
+        os.close(file)
 
 
 def _read_all(file: int, size: int) -> bytes:

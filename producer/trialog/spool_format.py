@@ -60,6 +60,9 @@ EVENT_NAMES = (
 """Event types that EVENT records hold, by their shape; append only, never reorder."""
 
 _COLUMN_FIRST, _COLUMN_LATER_MAX = 16, 65_536
+_ROW_START_BYTES = 16
+_ZEROS_BYTES = 4096
+_ZEROS = memoryview(bytes(_ZEROS_BYTES))
 
 
 def aligned(size: int) -> int:
@@ -155,7 +158,7 @@ class SegmentScan:
         while at + HEADER.size <= end:
             region = self._region(data, at)
             if region is None:
-                sound = self._resync(data, at)
+                sound = self._next_sound(data, at + ALIGNMENT)
                 if sound is None:
                     break
                 damages.append(Damage(base + at, sound - at))
@@ -190,8 +193,34 @@ class SegmentScan:
         else:
             count = 1
         if self._is_checked:
-            count = _sound_count(data, at, stride, size, count)
+            count = self._sound_count(data, at, stride, count)
         return Region(kind, shape, at, stride, count) if count else None
+
+    def _sound_count(self, data: memoryview, at: int, stride: int, count: int) -> int:
+        """Return how many of the records can be read before the first that cannot."""
+        for index in range(count):
+            start = at + index * stride
+            (size,) = CHECKSUM.unpack_from(data, start + CHECKSUM.size)
+            if aligned(size) != stride or not self._is_sound(data, start):
+                return index
+        return count
+
+    def _is_sound(self, data: memoryview, at: int) -> bool:
+        """Tell whether a record stands here that is as it was written, and whose names are known.
+
+        A point whose name's declaration is damaged is whole and nevertheless of no use.
+        """
+        crc, size, kind, shape = HEADER.unpack_from(data, at)
+        if kind not in _KINDS or size < HEADER.size or at + aligned(size) > len(data):
+            return False
+        if crc32(data[at + CHECKSUM.size : at + size]) != crc:
+            return False
+        if kind == POINT:
+            return shape in self.tables.names and size == POINT_BYTES
+        if kind == ROW:
+            names = self.tables.shapes.get(shape)
+            return names is not None and size == HEADER.size + _ROW_START_BYTES + 8 * len(names)
+        return True
 
     def _declare(self, data: memoryview, region: Region, at: int) -> None:
         (size,) = CHECKSUM.unpack_from(data, at + 4)
@@ -201,23 +230,17 @@ class SegmentScan:
         else:
             self.tables.shapes[region.shape] = tuple(orjson.loads(body))
 
-    @staticmethod
-    def _resync(data: memoryview, at: int) -> int | None:
-        """Return where the next sound record is behind a place that is none."""
-        rest = data[at:].tobytes()
-        # Zeros are passed over as a whole: a segment is megabytes of them when its writer dies.
-        zeros = len(rest) - len(rest.lstrip(b"\0"))
-        if zeros == len(rest):
-            return None
-        first = max(at + ALIGNMENT, (at + zeros) & -ALIGNMENT)
-        for candidate in range(first, len(data) - HEADER.size + 1, ALIGNMENT):
-            crc, size, kind, _ = HEADER.unpack_from(data, candidate)
-            if (
-                kind in _KINDS
-                and HEADER.size <= size <= len(data) - candidate
-                and crc32(data[candidate + 4 : candidate + size]) == crc
-            ):
-                return candidate
+    def _next_sound(self, data: memoryview, first: int) -> int | None:
+        """Return where the next record that can be read is, from a place on."""
+        at, last = first, len(data) - HEADER.size
+        while at <= last:
+            if data[at : at + _ZEROS_BYTES] == _ZEROS[: len(data) - at]:
+                # Passed over as a whole: a segment is megabytes of zeros when its writer dies.
+                at += _ZEROS_BYTES
+            elif self._is_sound(data, at):
+                return at
+            else:
+                at += ALIGNMENT
         return None
 
     @staticmethod
@@ -253,13 +276,3 @@ def _first_other(chunk: bytes, word: bytes) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _sound_count(data: memoryview, at: int, stride: int, size: int, count: int) -> int:
-    """Return how many of the records have the right checksum before the first that has not."""
-    for index in range(count):
-        start = at + index * stride
-        crc, own_size, _, _ = HEADER.unpack_from(data, start)
-        if own_size != size or crc32(data[start + 4 : start + size]) != crc:
-            return index
-    return count

@@ -3,15 +3,23 @@
 A stretch, what stands between two cuts, becomes events in a way that depends on nothing but the
 stretch, the seq and the chain before it. Reading it again after a crash gives the same seqs and
 digests, so that sending it again has no second effect. Must not send anything.
+
+What damage does: a record that cannot be read is left out, reported and its segment kept; the
+events around it take its place in the count of seqs, so that no hole comes of it. What the log had
+acknowledged before is never read again, damaged or not. One case is beyond repair: bytes that the
+log took, whose writer died before it noted that, and that were damaged after. The events behind
+them then get seqs that the log knows already, as many as the damage cost; the projection drops
+these as duplicates, and shows the writer's broken chain as a gap.
 """
 
 from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from trialog.ids import now_us
+from trialog.spool import ROW_NAMES_MAX
 from trialog.spool_folder import Ack
 from trialog.spool_format import (
     CHECKSUM,
@@ -21,8 +29,10 @@ from trialog.spool_format import (
     ROW,
     SEGMENT_HEAD,
     TIME,
+    Damage,
     SegmentScan,
 )
+from trialog_schemas.errors import SpoolError
 from trialog_schemas.events import EVENT_VERSION, LongBlock, MetricsLogged, WideBlock
 from trialog_schemas.limits import PAYLOAD_BYTES_TARGET
 from trialog_schemas.wire import (
@@ -40,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trialog.spool_folder import SpoolFolder, SpoolMeta
-    from trialog.spool_format import Damage, Region, Stretch
+    from trialog.spool_format import Region, Stretch
     from trialog_schemas.events import Block
 
 _WORD = 8
@@ -87,21 +97,36 @@ class StreamReader:
     Args:
         folder: the writer's folder, whose lock is held.
         is_checked: look at checksums: another process wrote it, or a power failure came between.
+
+    Raises:
+        SpoolError: how far the log has it cannot be told any more.
     """
 
     def __init__(self, folder: SpoolFolder, *, is_checked: bool) -> None:
         self._folder = folder
         self._is_checked = is_checked
-        self._scan = SegmentScan(is_checked=is_checked)
-        self._scanned = 0
-        self.ack = folder.read_ack() or first_ack(folder.meta)
         self.lost: list[LostBytes] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Go back to where the log has it, because what was read since was not taken."""
+        self._scan = SegmentScan(is_checked=self._is_checked)
+        self._scanned = 0
+        self.ack = self._folder.read_ack() or first_ack(self._folder.meta)
+        segments = self._folder.segments()
+        if segments and segments[0] > self.ack.segment:
+            # Segments go when they are applied, and never the one the ack points into. To go on
+            # here would give the events seqs that others have had.
+            raise SpoolError(
+                f"segment {self.ack.segment} of spool {self._folder.path} is gone or its ack is "
+                f"damaged, segments from {segments[0]} on are there; they stay for you to look at"
+            )
 
     def records(self, end: tuple[int, int] | None = None) -> Iterator[ReadyRecord]:
         """Yield the records up to a place (segment, offset), or to the end of a dead spool.
 
-        The last record of a stretch carries the `Ack` that its acceptance earns; the reader goes
-        on from there whether it was accepted or not, so make a new reader after a failure.
+        The last record of a stretch carries the `Ack` that its acceptance earns. Stop only behind
+        such a one; the reader goes on from there, so `restart` it if the log did not take it.
         """
         for number in self._folder.segments():
             if number < self.ack.segment or (end is not None and number > end[0]):
@@ -110,21 +135,32 @@ class StreamReader:
             yield from self._segment_records(number, stop)
 
     def _segment_records(self, number: int, stop: int | None) -> Iterator[ReadyRecord]:
+        if number > self.ack.segment + 1:
+            self._lose(number - 1, [Damage(0, 0)])
         start = self.ack.offset if number == self.ack.segment else SEGMENT_HEAD.size
-        base = start
-        if number != self._scanned:
-            # Names are declared before they are used: read the segment from its beginning.
-            self._scan, self._scanned = SegmentScan(is_checked=self._is_checked), number
-            base = SEGMENT_HEAD.size
+        base = start if number == self._scanned else SEGMENT_HEAD.size
         data = memoryview(self._folder.read_segment(number, base, stop))
-        for stretch in self._scan.stretches(data, base, base):
-            if stretch.end <= start:
-                continue
-            self.lost += [LostBytes(number, damage) for damage in stretch.damages]
+        if number != self._scanned:
+            self._scan, self._scanned = SegmentScan(is_checked=self._is_checked), number
+            if self._is_checked and not self._folder.has_sound_head(number):
+                self._lose(number, [Damage(0, SEGMENT_HEAD.size)])
+            # Names are declared before they are used: learn those of the part the log has. It is
+            # scanned by itself, so that no damage in it can join it to what comes behind.
+            for known in self._scan.stretches(data[: start - base], base, base):
+                self._lose(number, known.damages)
+        for stretch in self._scan.stretches(data, base, start):
+            self._lose(number, stretch.damages)
             drafts = list(_drafts(stretch, data, base, self._scan))
             yield from self._records_of(
                 drafts, replace(self.ack, segment=number, offset=stretch.end)
             )
+
+    def _lose(self, number: int, damages: list[Damage]) -> None:
+        """Report damages, and keep their segment for people before anything is deleted."""
+        fresh = [lost for lost in map(partial(LostBytes, number), damages) if lost not in self.lost]
+        if fresh:
+            self.lost += fresh
+            self._folder.keep_segment(number)
 
     def _records_of(self, drafts: list[Draft], reached: Ack) -> Iterator[ReadyRecord]:
         """Give the drafts their seqs and put them into records of about the usual size."""
@@ -161,7 +197,7 @@ def _encode(writer_id: str, seq: int, draft: Draft) -> bytes:
 
 def _drafts(stretch: Stretch, data: memoryview, base: int, scan: SegmentScan) -> Iterator[Draft]:
     """Yield the events of a stretch: metric blocks together, up to the usual size of a record."""
-    at_us = now_us() if stretch.at_us is None else stretch.at_us
+    at_us = _last_time(stretch, data, base) if stretch.at_us is None else stretch.at_us
     blocks: list[Block] = []
     filled = 0
     for region in stretch.regions:
@@ -171,9 +207,9 @@ def _drafts(stretch: Stretch, data: memoryview, base: int, scan: SegmentScan) ->
                 blocks, filled = [], 0
             yield _event_draft(region, data, base)
             continue
-        for part in _parts(region):
+        for part in _parts(region, len(scan.tables.names)):
             block = _block(part, data[part.start - base :], scan)
-            size = part.records * part.stride
+            size = part.records * part.stride + sum(map(len, block.names))
             if blocks and filled + size > PAYLOAD_BYTES_TARGET:
                 yield _metrics(blocks, at_us)
                 blocks, filled = [], 0
@@ -181,6 +217,17 @@ def _drafts(stretch: Stretch, data: memoryview, base: int, scan: SegmentScan) ->
             filled += size
     if blocks:
         yield _metrics(blocks, at_us)
+
+
+def _last_time(stretch: Stretch, data: memoryview, base: int) -> int:
+    """Return the time of a stretch without a cut: its last record's, to be the same each time."""
+    if not stretch.regions:
+        return 0
+    region = stretch.regions[-1]
+    last = region.start - base + (region.records - 1) * region.stride
+    word = _TIME if region.kind in (POINT, ROW) else _STEP
+    (at_us,) = TIME.unpack_from(data, last + word * _WORD)
+    return int(at_us)
 
 
 def _metrics(blocks: list[Block], at_us: int) -> Draft:
@@ -196,9 +243,14 @@ def _event_draft(region: Region, data: memoryview, base: int) -> Draft:
     return Draft(EVENT_NAMES[region.shape], at_us, body)
 
 
-def _parts(region: Region) -> Iterator[Region]:
-    """Cut a long region into pieces of about the usual size of a record."""
+def _parts(region: Region, names: int) -> Iterator[Region]:
+    """Cut a long region into pieces of about the usual size of a record.
+
+    Where there are very many names, each point of a piece may bring its own into the event.
+    """
     most = max(1, PAYLOAD_BYTES_TARGET // region.stride)
+    if region.kind == POINT and names > ROW_NAMES_MAX:
+        most = min(most, ROW_NAMES_MAX)
     for first in range(0, region.records, most):
         yield region._replace(
             start=region.start + first * region.stride, records=min(most, region.records - first)

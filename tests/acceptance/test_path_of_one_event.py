@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trialog
-from trialog.sender import sync_dead
+from trialog.adoption import sync_spools
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,22 +97,10 @@ def test_run_killed_after_a_call_returned_is_complete_after_a_sync(
     arguments = [service.url, str(session.spool_dir), experiment_name]
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
     assert killed.returncode == -9
-    assert asyncio.run(sync_dead(session.resolve())) == (1, 0)
-    with trialog.Run(experiment_name, "after", session) as run:
-        run.wait()
-    assert _points(session, experiment_name, "killed") == 5000
-
-
-def _points(session: trialog.Session, experiment_name: str, run_name: str) -> int:
-    points = 0
-    for _ in range(200):
-        runs = {
-            run.run_name: run.metrics for run in trialog.Run.list(experiment_name, session=session)
-        }
-        points = runs[run_name]["loss"].count if runs.get(run_name) else 0
-        if points >= 5000:
-            break
-    return points
+    reports = asyncio.run(sync_spools(session.resolve()))
+    assert [report.outcome for report in reports] == ["sent"]
+    (found,) = trialog.Run.list(experiment_name, session=session)
+    assert found.metrics["loss"].count == 5000
 
 
 # B11
@@ -127,7 +115,8 @@ def test_run_without_a_service_is_kept_and_sent_later(
     spool = tmp_path / "offline"
     subprocess.run([sys.executable, "-c", code, nobody, str(spool), experiment_name], check=False)
     there = trialog.Session(url=service.url, kafka=service.kafka, spool_dir=spool)
-    assert asyncio.run(sync_dead(there.resolve())) == (1, 0)
+    reports = asyncio.run(sync_spools(there.resolve(), is_moved=True))
+    assert [report.outcome for report in reports] == ["sent"]
     with trialog.Run(experiment_name, "after", there) as run:
         run.wait()
     names = {run.run_name for run in trialog.Run.list(experiment_name, session=there)}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from trialog.call_aside import call_aside
 from trialog.client import Client
-from trialog.transports.base import RefusedRecord
+from trialog.transports.base import RefusedRecord, refusal_of
 from trialog_schemas.limits import REQUEST_BYTES_MAX
 from trialog_schemas.wire import FRAME_LENGTH, Position, frame
 
@@ -28,26 +28,35 @@ class HttpTransport:
 
         Raises:
             UnavailableError: not all are known to be in the log; send them all again.
+            AccessRefusedError: the service does not know our key; likewise, once it does.
         """
-        receipts: list[Receipt] = []
+        receipts: dict[int, Receipt] = {}
         for request in _requests(records):
-            answers = await asyncio.to_thread(self._client.send_records, frame(request))
-            receipts += [_receipt(answer) for answer in answers]
-        return receipts
+            framed = frame(records[index].value for index in request)
+            answers = await call_aside(self._client.send_records, framed)
+            receipts.update(zip(request, map(_receipt, answers), strict=True))
+        for index, record in enumerate(records):
+            refusal = refusal_of(record)
+            if refusal is not None:
+                receipts[index] = refusal
+        return [receipts[index] for index in range(len(records))]
 
     async def close(self) -> None:
         """Nothing is held: connections belong to the process."""
 
 
-def _requests(records: Sequence[OutRecord]) -> Iterator[list[bytes]]:
-    request: list[bytes] = []
+def _requests(records: Sequence[OutRecord]) -> Iterator[list[int]]:
+    """Yield the indexes of the records of each request, without those no log takes."""
+    request: list[int] = []
     filled = 0
-    for record in records:
+    for index, record in enumerate(records):
+        if refusal_of(record) is not None:
+            continue
         size = len(record.value) + FRAME_LENGTH.size
         if request and filled + size > REQUEST_BYTES_MAX:
             yield request
             request, filled = [], 0
-        request.append(record.value)
+        request.append(index)
         filled += size
     if request:
         yield request

@@ -1,0 +1,53 @@
+"""Awaits a blocking call that runs in a daemon thread; must not know what is called.
+
+`asyncio.to_thread` is not used, because the interpreter joins its threads when it ends: a question
+to a service that does not answer would hold the user's program for as long as it may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from trialog_schemas.errors import InternalError, TrialogError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+async def call_aside(function: Callable[..., T], *arguments: object) -> T:
+    """Return what the call returns, or raise what it raises of `TrialogError` and `OSError`.
+
+    Any other error of it is shown by the thread and becomes an `InternalError` here.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        failure = InternalError(f"{getattr(function, '__qualname__', function)} ended unexpectedly")
+        tell = partial(_fail, answer, failure)
+        try:
+            tell = partial(_succeed, answer, function(*arguments))
+        except (TrialogError, OSError) as exc:
+            tell = partial(_fail, answer, exc)
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                loop.call_soon_threadsafe(tell)
+
+    threading.Thread(target=work, name="trialog-aside", daemon=True).start()
+    return await answer
+
+
+def _succeed(answer: asyncio.Future[T], value: T) -> None:
+    if not answer.done():
+        answer.set_result(value)
+
+
+def _fail(answer: asyncio.Future[T], error: BaseException) -> None:
+    if not answer.done():
+        answer.set_exception(error)

@@ -1,0 +1,126 @@
+"""What the sender says to people, each thing once; must not decide or do anything.
+
+All of it goes through structlog under the name `trialog`, so that a program can send it elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from trialog.adoption import SpoolReport
+    from trialog.settings import Endpoint
+    from trialog.shipper import Shipment
+
+_SAID_MAX = 1000
+"""Reasons that are remembered as said; beyond it some are said again."""
+
+log = structlog.get_logger("trialog")
+
+
+class Notices:
+    """Remembers what was said, so that a service that is away for hours costs one line."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._said: set[str] = set()
+        self.is_away = False
+
+    def away(self, reason: str) -> None:
+        """Say that the log cannot be reached, and what becomes of the data meanwhile."""
+        if not self.is_away:
+            self.is_away = True
+            log.warning(
+                "the log cannot be reached; events are kept in the spool and sent later",
+                address=self._endpoint.log_address,
+                spool=str(self._endpoint.spool_dir),
+                reason=reason,
+            )
+
+    def back(self) -> None:
+        """Say that a log which was away is there again."""
+        if self.is_away:
+            self.is_away = False
+            log.info("the log is back; what was kept is sent", address=self._endpoint.log_address)
+
+    def store(self, fault: str | None) -> None:
+        """Say that artifacts wait because their store is away while the log is not."""
+        if fault is not None and self._is_new(fault):
+            log.warning(
+                "artifacts cannot be stored now; they are kept in the spool and sent later",
+                address=self._endpoint.url,
+                spool=str(self._endpoint.spool_dir),
+                reason=fault,
+            )
+
+    def shipment(self, shipment: Shipment) -> None:
+        """Say what is wrong with one spool."""
+        meta = shipment.folder.meta
+        run, path = f"{meta.experiment_name}/{meta.run_name}", str(shipment.folder.path)
+        if shipment.trouble is not None and self._is_new(shipment.trouble):
+            log.warning(
+                "a spool cannot be sent now and is tried again",
+                run=run,
+                spool=path,
+                reason=shipment.trouble,
+            )
+        self._refused(run, path, shipment.refusals)
+        spool = shipment.spool
+        if spool is not None and spool.dropped_calls and self._is_new(f"dropped {meta.writer_id}"):
+            log.warning(
+                "the disk is full: log calls are dropped and counted until there is room",
+                run=run,
+                spool=path,
+            )
+
+    def adopted(self, report: SpoolReport) -> None:
+        """Say what became of a dead process's spool, if it is worth a word."""
+        if report.outcome == "sent":
+            log.info("sent what an earlier process left", run=report.run, bytes=report.bytes_sent)
+        if report.lost:
+            log.warning(
+                "a spool is damaged; what is whole was sent, the segments are kept",
+                run=report.run,
+                spool=str(report.path),
+                bytes_lost=report.bytes_lost,
+            )
+        if report.reason and self._is_new(report.reason):
+            log.warning("a spool is left as it is", spool=str(report.path), reason=report.reason)
+        self._refused(report.run, str(report.path), report.refusals)
+
+    def slow_upload(self, size: int) -> None:
+        """Say that an upload is still under way."""
+        log.info("an artifact is still being uploaded", bytes=size, address=self._endpoint.url)
+
+    def kept(self, runs: int) -> None:
+        """Say at the end of the program what is not with the log."""
+        are_kept = "1 run is kept" if runs == 1 else f"{runs} runs are kept"
+        where = self._endpoint.spool_dir
+        said = f"{are_kept} in {where}; `trialog sync` or the next run sends them"
+        log.warning(said)
+
+    def defect(self, error: Exception) -> None:
+        """Say that something of ours broke, with where."""
+        if self._is_new(f"{type(error).__name__}: {error}"):
+            log.error("a defect of trialog; nothing recorded is lost by it", exc_info=error)
+
+    def _refused(self, run: str, path: str, refusals: list[str]) -> None:
+        if refusals:
+            log.warning(
+                "records or artifacts were refused and are kept",
+                run=run,
+                refused=len(refusals),
+                spool=path,
+                reason=refusals[0],
+            )
+            refusals.clear()
+
+    def _is_new(self, what: str) -> bool:
+        if what in self._said:
+            return False
+        if len(self._said) >= _SAID_MAX:
+            self._said.clear()
+        self._said.add(what)
+        return True

@@ -1,0 +1,312 @@
+"""Takes what is in spools to the log, the same way for living and for dead writers.
+
+Sends the artifacts' bytes first, then the event that creates the run, then the records, and notes
+what the log has. A crash between a send and its note has the same records sent again, under the
+same writer and seqs. Must not decide when, nor say anything to people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from trialog.call_aside import call_aside
+from trialog.client import Client
+from trialog.ids import catalog_writer_of
+from trialog.spool import Place
+from trialog.transports.base import OutRecord, RefusedRecord
+from trialog_schemas.errors import (
+    AccessRefusedError,
+    ClientError,
+    SpoolError,
+    UnavailableError,
+    WireError,
+)
+from trialog_schemas.events import NIL_ID
+from trialog_schemas.wire import (
+    CATALOG_TOPIC,
+    EVENTS_TOPIC,
+    Position,
+    RecordHeader,
+    encode_raw_event,
+    event_id_for,
+    first_hash,
+    pack_record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from trialog.settings import Endpoint
+    from trialog.spool import Spool
+    from trialog.spool_folder import SpoolFolder
+    from trialog.stream import ReadyRecord, StreamReader
+    from trialog.transports.base import Receipt, Transport
+
+SEND_BYTES_MAX = 4_194_304
+"""Bytes of records given to the transport at once: some eighty of the usual size, so that many are
+under way; and about what is in memory of a spool, however much has gathered in it."""
+
+STORE_RETRY_S = 2.0
+"""How long the artifact store is left alone after it could not be reached, while events go on."""
+
+SLOW_UPLOAD_S = 5.0
+"""From here on the upload of an artifact is worth a word."""
+
+NOWHERE = Place(1, 0)
+"""Before the first record of any spool."""
+
+SPOOL_FAULTS = (OSError, ClientError, SpoolError, WireError)
+"""What concerns one spool, or this process's rights: the others are sent nevertheless."""
+
+
+@dataclass(slots=True)
+class Shipment:
+    """A spool on its way: `spool` is None when its writer is dead.
+
+    Args:
+        acked: everything before this place is in the log.
+        positions: where the newest records are, one for each partition.
+        uploaded: digests of the artifacts whose bytes are stored and still in the folder.
+        refusals: what the log or the store would not take, for people; emptied by who shows it.
+        trouble: why it could not be sent now, or None.
+        has_blobs: bytes of artifacts are here that the store does not have.
+        synced: everything before this place would survive a power failure.
+        is_drained: a dead writer's spool was sent to its end.
+        is_stale: what the reader gave was not taken.
+    """
+
+    folder: SpoolFolder
+    spool: Spool | None
+    reader: StreamReader
+    acked: Place = NOWHERE
+    positions: dict[tuple[str, int], Position] = field(default_factory=dict)
+    uploaded: set[str] = field(default_factory=set)
+    refusals: list[str] = field(default_factory=list)
+    trouble: str | None = None
+    synced: Place = NOWHERE
+    has_blobs: bool = False
+    is_drained: bool = False
+    is_stale: bool = False
+
+    def __post_init__(self) -> None:
+        ack = self.reader.ack
+        if ack.partition >= 0:
+            self.note_position(Position(EVENTS_TOPIC, ack.partition, ack.log_offset))
+
+    def note_position(self, position: Position) -> None:
+        """Remember where a record is in the log."""
+        self.positions[position.topic, position.partition] = position
+
+    @property
+    def is_acked(self) -> bool:
+        """Tell whether the log has everything that was appended, and the store its artifacts."""
+        if self.spool is None:
+            return self.is_drained and not self.has_blobs
+        return self.acked >= self.spool.end and not self.has_blobs
+
+    @property
+    def is_sent(self) -> bool:
+        """Tell whether nothing can come any more and everything is where it belongs."""
+        return (self.spool is None or self.spool.is_closed) and self.is_acked
+
+
+@dataclass(slots=True)
+class _Flow:
+    """What of one shipment is sent in this round."""
+
+    shipment: Shipment
+    records: Iterator[ReadyRecord]
+    end: Place | None
+    is_done: bool = False
+
+    def take(self, bytes_wanted: int) -> list[ReadyRecord]:
+        """Return the next records, up to an ack at which the reader may be left."""
+        part: list[ReadyRecord] = []
+        size = 0
+        for record in self.records:
+            part.append(record)
+            size += len(record.value)
+            if record.ack is not None and size >= bytes_wanted:
+                return part
+        self.is_done = True
+        return part
+
+
+class Shipper:
+    """Sends what shipments have; shared by the sender's thread and `sync`.
+
+    Args:
+        endpoint: where and as whom.
+        transport: the way to the log.
+        watch: called with the bytes of each step that is done.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, transport: Transport, watch: Callable[[int], None] | None = None
+    ) -> None:
+        self._client = Client(endpoint)
+        self._transport = transport
+        self._watch = watch or (lambda _bytes: None)
+        self._has_own_log = endpoint.kafka is not None
+        self._store_retry_at_s = float("-inf")
+        self.slow_upload: Callable[[int], None] = lambda _bytes: None
+        self.store_fault: str | None = None
+
+    async def ship(self, shipments: Sequence[Shipment]) -> None:
+        """Send everything that is in the spools now and note it.
+
+        What concerns one spool becomes its `trouble`.
+
+        Raises:
+            UnavailableError: the log is not there; call again later.
+        """
+        flows: list[_Flow] = []
+        try:
+            for shipment in shipments:
+                flow = await self._open(shipment)
+                if flow is not None:
+                    flows.append(flow)
+            while flows:
+                flows = await self._send_some(flows)
+        finally:
+            # Those left were not taken: their readers begin anew at the last ack.
+            for flow in flows:
+                flow.shipment.is_stale = True
+
+    async def _open(self, shipment: Shipment) -> _Flow | None:
+        """Send what must be there before the records; None when there are none."""
+        spool = shipment.spool
+        end = None if spool is None else spool.cut()
+        if end is not None and end <= shipment.acked and not shipment.has_blobs:
+            return None
+        try:
+            if shipment.is_stale:
+                shipment.reader.restart()
+                shipment.is_stale = False
+            await self._ship_blobs(shipment)
+            await self._ship_catalog(shipment)
+        except UnavailableError:
+            raise
+        except SPOOL_FAULTS as exc:
+            _set_trouble(shipment, exc)
+            return None
+        return _Flow(shipment, shipment.reader.records(end), end)
+
+    async def _ship_blobs(self, shipment: Shipment) -> None:
+        waiting = [name for name in shipment.folder.blob_names() if name not in shipment.uploaded]
+        shipment.has_blobs = bool(waiting)
+        if not waiting or time.monotonic() < self._store_retry_at_s:
+            return
+        for name in waiting:
+            content = shipment.folder.read_blob(name)
+            if content is None:
+                continue
+            try:
+                await self._patiently(
+                    call_aside(self._client.put_artifact, name, content), len(content)
+                )
+            except UnavailableError as exc:
+                if not self._has_own_log:
+                    raise
+                # The log may be there although the service is not: events do not wait for it.
+                self._store_retry_at_s = time.monotonic() + STORE_RETRY_S
+                self.store_fault = exc.message
+                return
+            except AccessRefusedError:
+                raise  # a key can be mended; the bytes wait for that
+            except ClientError as exc:
+                shipment.folder.keep_refused(name, content)
+                shipment.refusals.append(exc.message)
+            shipment.uploaded.add(name)
+            self._watch(len(content))
+        self.store_fault = None
+        shipment.has_blobs = False
+
+    async def _patiently(self, upload: Awaitable[None], size: int) -> None:
+        """Wait for an upload, and say it when that takes long."""
+        task = asyncio.ensure_future(upload)
+        await asyncio.wait([task], timeout=SLOW_UPLOAD_S)
+        if not task.done():
+            self.slow_upload(size)
+        await task
+
+    async def _ship_catalog(self, shipment: Shipment) -> None:
+        meta, ack = shipment.folder.meta, shipment.reader.ack
+        if meta.catalog is None or ack.is_catalog_acked:
+            return
+        writer_id = catalog_writer_of(meta.writer_id)
+        event_id = event_id_for(writer_id, 1, meta.catalog.at_us)
+        head = f'{{"seq":1,"id":"{event_id}","type":"run_created","v":1,"at":{meta.catalog.at_us},'
+        event = encode_raw_event(head + '"body":', meta.catalog.body.encode())
+        start = first_hash(meta.account, meta.user, NIL_ID, writer_id)
+        header = RecordHeader(meta.account, meta.user, NIL_ID, writer_id, 1, 1, start)
+        record = OutRecord(CATALOG_TOPIC, meta.account, pack_record(header, [event]))
+        self._note_receipt(shipment, record.value, (await self._transport.send([record]))[0])
+        shipment.reader.ack = replace(ack, is_catalog_acked=True)
+        shipment.folder.write_ack(shipment.reader.ack)
+
+    async def _send_some(self, flows: Sequence[_Flow]) -> list[_Flow]:
+        """Send a share of each flow together; return the flows that have more."""
+        parts: list[tuple[_Flow, list[ReadyRecord]]] = []
+        for flow in flows:
+            try:
+                parts.append((flow, await _take(flow, SEND_BYTES_MAX // len(flows))))
+            except SPOOL_FAULTS as exc:
+                _set_trouble(flow.shipment, exc)
+        records = [
+            OutRecord(EVENTS_TOPIC, ready.key, ready.value) for _, part in parts for ready in part
+        ]
+        receipts = iter(await self._transport.send(records) if records else ())
+        for flow, part in parts:
+            # Each takes as many receipts as it gave records, also when noting them fails.
+            own = [next(receipts) for _ in part]
+            try:
+                self._note(flow, part, own)
+            except OSError as exc:
+                _set_trouble(flow.shipment, exc)
+        self._watch(sum(len(record.value) for record in records))
+        return [flow for flow, _ in parts if not flow.is_done and not flow.shipment.is_stale]
+
+    def _note(self, flow: _Flow, part: Sequence[ReadyRecord], receipts: Sequence[Receipt]) -> None:
+        shipment = flow.shipment
+        for ready, receipt in zip(part, receipts, strict=True):
+            self._note_receipt(shipment, ready.value, receipt)
+        if part and part[-1].ack is not None:
+            ack = part[-1].ack
+            for position in shipment.positions.values():
+                if position.topic == EVENTS_TOPIC:
+                    ack = replace(ack, partition=position.partition, log_offset=position.offset)
+            shipment.folder.write_ack(ack)
+            shipment.acked = Place(ack.segment, ack.offset)
+        if flow.is_done:
+            shipment.trouble = None
+            if flow.end is None:
+                ack = shipment.reader.ack
+                shipment.is_drained, shipment.acked = True, Place(ack.segment, ack.offset)
+            else:
+                shipment.acked = flow.end
+
+    @staticmethod
+    def _note_receipt(shipment: Shipment, value: bytes, receipt: Receipt) -> None:
+        if isinstance(receipt, RefusedRecord):
+            # Named by its bytes: refused again after a crash, it is kept once.
+            shipment.folder.keep_refused(f"{hashlib.sha256(value).hexdigest()[:32]}.record", value)
+            shipment.refusals.append(receipt.message)
+        else:
+            shipment.note_position(receipt)
+
+
+async def _take(flow: _Flow, bytes_wanted: int) -> list[ReadyRecord]:
+    if flow.end is not None:
+        return flow.take(bytes_wanted)
+    # Checksums of a dead writer's spool take a while; the living are not to wait for them.
+    return await call_aside(flow.take, bytes_wanted)
+
+
+def _set_trouble(shipment: Shipment, error: Exception) -> None:
+    shipment.trouble = str(error)
+    shipment.is_stale = True
