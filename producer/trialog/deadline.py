@@ -12,13 +12,14 @@ PAUSE_S = 0.2
 
 
 class Deadline:
-    """The end of a wait of so many seconds from now; None is as long as it takes."""
+    """The end of a wait of so many seconds from now; None is as long as it takes.
+
+    Raises:
+        ValidationError: the seconds are no number from 0 on.
+    """
 
     def __init__(self, timeout_s: float | None) -> None:
-        # More than this no wait of the standard library takes.
-        self.timeout_s = min(
-            threading.TIMEOUT_MAX, float("inf") if timeout_s is None else timeout_s
-        )
+        self.timeout_s = _checked(timeout_s)
         self._end_s = time.monotonic() + self.timeout_s
 
     @property
@@ -38,15 +39,15 @@ class Deadline:
 
 def _checked(timeout_s: object) -> float:
     if timeout_s is None:
-        return float("inf")
-    if (
-        not isinstance(timeout_s, int | float) or isinstance(timeout_s, bool) or not timeout_s >= 0
-    ):  # NaN compares with nothing
-        raise ValidationError(
-            f"timeout_s is {shown(timeout_s)}, allowed are seconds from 0 on, or None for as long "
-            "as it takes",
-            field="timeout_s",
-            value=timeout_s,
-            limit="0..",
-        )
-    return float(timeout_s)
+        return threading.TIMEOUT_MAX
+    # A truth value is an int for Python; NaN is not even 0 or more.
+    if isinstance(timeout_s, int | float) and type(timeout_s) is not bool and timeout_s >= 0:
+        # More than this no wait of the standard library takes.
+        return float(min(timeout_s, threading.TIMEOUT_MAX))
+    raise ValidationError(
+        f"timeout_s is {shown(timeout_s)}, allowed are seconds from 0 on, or None for as long as "
+        "it takes",
+        field="timeout_s",
+        value=timeout_s,
+        limit="0..",
+    )

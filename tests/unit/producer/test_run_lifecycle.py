@@ -1,0 +1,167 @@
+"""Behaviour of ways into a run and out of it, as far as nobody is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import trialog
+from trialog.run_context import current_run, pop_run, push_run
+from trialog.run_lifecycle import ending_of, failure_text, state_of, unborn_run
+from trialog_schemas.errors import ValidationError
+from trialog_schemas.events import ArtifactLogged, ModelInfo, ParametersLogged, RunEnded
+from trialog_schemas.limits import DEFAULT_LIMITS, Limits
+from trialog_schemas.rules import decide_body
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trialog.answers import ArtifactAnswer, RunAnswer
+    from trialog.settings import Endpoint
+
+
+class Unspeakable(Exception):  # noqa: N818  the name is what the test reads
+    """An error that breaks when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text either")
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Endpoint:
+    """An endpoint on which nobody listens."""
+    return trialog.Session(url="http://127.0.0.1:9", spool_dir=tmp_path).resolve()
+
+
+def artifact(name: str, **changed: object) -> ArtifactAnswer:
+    """Return an artifact as the service tells it."""
+    answer: ArtifactAnswer = {
+        "name": name,
+        "version": 1,
+        "kind": "artifact",
+        "media_type": "text/plain",
+        "size": 1,
+        "sha256": "a" * 64,
+        "is_output": True,
+        "uri": None,
+        "model": None,
+        "time": None,
+    }
+    return {**answer, **changed}  # type: ignore[typeddict-item]
+
+
+@pytest.fixture
+def answer(endpoint: Endpoint) -> RunAnswer:
+    """A run with a parameter, two artifacts and a policy of its own, as the service tells it."""
+    model: dict[str, object] = {"model_type": "cnn", "framework": None, "framework_version": "2"}
+    run = unborn_run(endpoint, "e", "r")
+    run["parameters"] = {"lr": 0.1}
+    run["artifacts"] = [
+        artifact("notes"),
+        artifact("m", kind="model", sha256=None, size=None, uri="s3://m", model=model),
+    ]
+    run["limits"] = Limits(parameters_max=1, artifacts_max=2).to_json()
+    return run
+
+
+# B10
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("lr is too high"), "lr is too high"),
+        (ValueError(""), "ValueError"),
+        (ValueError(" \n"), "ValueError"),
+        (KeyError("lr"), "'lr'"),
+        (AttributeError("no such thing"), "no such thing"),
+        (KeyboardInterrupt(), "KeyboardInterrupt: stopped by SIGINT"),
+        (SystemExit(3), "SystemExit: 3"),
+        (Unspeakable(), "Unspeakable"),
+        (OSError("a\0b"), "a\ufffdb"),
+        (ValueError("lone \ud800"), "lone ?"),
+    ],
+)
+def test_failure_text_is_never_empty_and_can_be_stored(error: BaseException, text: str) -> None:
+    """The exception's own text, or its class when that is empty or cannot be made."""
+    assert failure_text(error) == text
+
+
+# B12
+def test_failure_text_is_cut_to_1024_characters() -> None:
+    """The beginning is kept."""
+    assert failure_text(ValueError("é" * 3000)) == "é" * 1024
+
+
+# B9 B10 B22
+@pytest.mark.parametrize(
+    ("error", "is_owner", "status"),
+    [
+        (None, True, "Completed"),
+        (None, False, "Completed"),
+        (ValueError("x"), True, "Failed"),
+        (ValueError("x"), False, "Failed"),
+        (SystemExit(0), True, "Failed"),
+        (SystemExit(0), False, "Completed"),
+        (SystemExit(), False, "Completed"),
+        (SystemExit(1), False, "Failed"),
+        (KeyboardInterrupt(), False, "Failed"),
+    ],
+)
+def test_block_ends_as_its_exception_says(
+    error: BaseException | None, is_owner: bool, status: str
+) -> None:
+    """Any exception fails the run; a process that only shares it may exit cleanly."""
+    ending = ending_of(error, is_owner=is_owner)
+    assert isinstance(ending, RunEnded)
+    assert (ending.status, ending.is_owner) == (status, is_owner)
+    assert (ending.failure_message is None) == (status == "Completed")
+
+
+# C7
+def test_state_of_an_existing_run_refuses_what_the_projection_would(answer: RunAnswer) -> None:
+    """A handle that resumes knows the run's parameters, artifacts and policy."""
+    state = state_of(answer)
+    changed = decide_body(state, ParametersLogged({"lr": 0.2}))
+    same = decide_body(state, ParametersLogged({"lr": 0.1}))
+    more = decide_body(state, ParametersLogged({"new": 1}))
+    refused = [one.rejections[0].code if one.rejections else None for one in (changed, same, more)]
+    assert refused == ["param_immutable", None, "param_limit"]
+
+
+# E2 E7 E8
+def test_state_of_an_existing_run_knows_its_artifacts(answer: RunAnswer) -> None:
+    """The same content again is nothing new, for bytes and for models."""
+    state = state_of(answer)
+    notes = ArtifactLogged("notes", "artifact", "text/plain", sha256="a" * 64, size=1)
+    facts = ModelInfo("cnn", None, "2")
+    model = ArtifactLogged("m", "model", "application/octet-stream", uri="s3://m", model=facts)
+    third = ArtifactLogged("third", "artifact", "text/plain", sha256="a" * 64, size=1)
+    assert decide_body(state, notes).accepted is None
+    assert decide_body(state, model).accepted is None
+    assert decide_body(state, third).rejections[0].code == "artifact_limit"
+
+
+def test_state_of_a_run_that_was_not_started_has_the_default_policy(answer: RunAnswer) -> None:
+    """Until its start is applied nobody knows another policy."""
+    answer["limits"] = None
+    assert state_of(answer).limits == DEFAULT_LIMITS
+
+
+def test_state_of_a_policy_that_is_none_is_refused(answer: RunAnswer) -> None:
+    """An answer that is no policy is an error and no policy of zeros."""
+    answer["limits"] = {"points_max": -1}
+    with pytest.raises(ValidationError, match="points_max"):
+        state_of(answer)
+
+
+# H3
+def test_run_that_is_not_open_is_never_the_current_one(endpoint: Endpoint) -> None:
+    """What was left in another thread, or never entered, is passed over."""
+    run = trialog.Run("e", "r", trialog.Session(spool_dir=endpoint.spool_dir))
+    push_run(run)
+    try:
+        assert current_run() is None
+    finally:
+        pop_run(run)
+    pop_run(run)
+    assert current_run() is None
