@@ -182,11 +182,11 @@ def measure(load: Load, logs: tuple[str, ...] = LOGS) -> list[Line]:
         applied = median_of(one.applied for one in rounds)
         lines.append(
             Line(
-                what=f"log_metrics({METRICS}) x {load.processes} processes to rows, {log} log",
+                what=f"{load.processes} processes to rows, {log} log",
                 unit="M points/s",
                 median=applied / 1e6,
                 floor=median_of(one.floor for one in rounds) / 1e6,
-                floor_is="bare COPY of the chunks",
+                floor_is="bare COPY",
                 target=f">= {POINTS_PER_S_MIN / 1e6:g}",
                 is_kept=applied >= POINTS_PER_S_MIN,
             )

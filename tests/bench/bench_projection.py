@@ -113,7 +113,7 @@ async def bench(pool: Pool, log: Log, records: list[NewRecord], load: Load) -> l
             unit="M points/s",
             median=points / seconds / 1e6,
             floor=floor,
-            floor_is="bare COPY of the chunks",
+            floor_is="bare COPY",
         )
         for what, seconds in (
             (f"worker alone, {load.log} log", took_s),

@@ -13,7 +13,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-WIDTH = 118
+WIDTH = 140
+"""Columns the table may take: it is kept in a file, so it must not depend on the terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +55,9 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 def print_table(lines: Iterable[Line]) -> None:
     """Print the lines, and what the machine was doing beside."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("measured")
-    for title in ("median", "p99", "unit", "floor", "x floor"):
-        table.add_column(title, justify="left" if title == "unit" else "right", no_wrap=True)
-    table.add_column("floor is")
-    table.add_column("target")
+    for title in ("measured", "median", "p99", "unit", "floor", "x floor", "floor is", "target"):
+        is_figure = title in {"median", "p99", "floor", "x floor"}
+        table.add_column(title, justify="right" if is_figure else "left", no_wrap=True)
     for line in lines:
         ratio = line.median / line.floor if line.floor else None
         kept = {True: "kept", False: "MISSED", None: ""}[line.is_kept]
