@@ -20,7 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
 import numpy as np
@@ -37,16 +37,27 @@ import trialog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from multiprocessing.synchronize import Event
 
     import pandas as pd
 
 EXPERIMENT = "digits"
-EPOCHS = 20
+EPOCHS = 15
 TRIALS = 24
 PROCESSES = 4
 CLASSES = np.arange(10)
 PLAIN_LINES = 4
 """How often a search without a terminal tells how far it is."""
+
+
+class SearchEndedError(Exception):
+    """Somebody ended the search; the run of a trial that was under way is Failed."""
+
+
+class _Worker:
+    """What a worker process is told when it begins."""
+
+    ended: ClassVar[Event]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +91,7 @@ def choices(trials: int, seed: int) -> list[Choice]:
             activation=("relu", "tanh")[random.integers(2)],
             learning_rate=float(f"{10 ** random.uniform(-4, -1):.3g}"),
             alpha=float(f"{10 ** random.uniform(-5, -1):.3g}"),
-            batch_size=int(2 ** random.integers(4, 8)),
+            batch_size=int(2 ** random.integers(5, 8)),
         )
         for _ in range(trials)
     ]
@@ -104,7 +115,7 @@ def run_trial(session: trialog.Session, run_name: str, choice: Choice) -> None:
 
     Whatever is raised inside the block makes the run Failed and goes on to the caller.
     """
-    signal.signal(signal.SIGINT, _interrupt_once)
+    check_not_ended()
     with trialog.Run(EXPERIMENT, run_name, session) as run:
         run.log_parameters({**asdict(choice), "layers": list(choice.layers)})
         network = train(run, choice)
@@ -125,6 +136,7 @@ def train(run: trialog.Run, choice: Choice) -> MLPClassifier:
         random_state=0,
     )
     for epoch in range(choice.epochs):
+        check_not_ended()
         network.partial_fit(*data.train, classes=CLASSES)
         run.log_metrics(
             {
@@ -163,6 +175,15 @@ def draw_confusion_matrix(counts: Any, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def check_not_ended() -> None:
+    """Raise SearchEndedError in a worker whose search is to end.
+
+    Asked between epochs: a KeyboardInterrupt inside one is caught by scikit-learn.
+    """
+    if _Worker.ended.is_set():
+        raise SearchEndedError("the search was ended before this trial was through")
+
+
 def search(session: trialog.Session, runs: dict[str, Choice], processes: int) -> dict[str, str]:
     """Try every choice, a few at a time; return why runs failed.
 
@@ -170,15 +191,15 @@ def search(session: trialog.Session, runs: dict[str, Choice], processes: int) ->
     """
     # Forking spares each process the second that importing scikit-learn takes.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_begin_worker) as pool:
+    ended = context.Event()
+    with ProcessPoolExecutor(processes, context, _begin_worker, (ended,)) as pool:
         waiting = {
             pool.submit(run_trial, session, name, choice): name for name, choice in runs.items()
         }
         try:
             return _failures(waiting)
         except KeyboardInterrupt:
-            for worker in multiprocessing.active_children():
-                os.kill(worker.pid or 0, signal.SIGINT)
+            ended.set()
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -249,14 +270,15 @@ def print_results(frame: pd.DataFrame, failures: dict[str, str]) -> None:
     )
 
 
-def _begin_worker() -> None:
-    """Let nothing but a running trial be interrupted: an idle worker ends with its pool."""
+def _begin_worker(ended: Event) -> None:
+    """Leave Ctrl-C to the process that searches, which sets `ended`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _Worker.ended = ended
 
 
 def _interrupt_once(number: int, frame: object) -> NoReturn:
-    """Raise KeyboardInterrupt; what that sets off, the last words of a run, is left alone."""
+    """Raise KeyboardInterrupt; what that sets off is left alone."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
