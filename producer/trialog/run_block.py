@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from trialog_schemas.events import Rejection
     from trialog_schemas.rules import RunState
 
-EXIT_FLUSH_S = 5.0
-"""How long leaving the block waits for the log; what is left then is sent in the background."""
-
 APPLIED_WAIT_S = 5.0
 """How long one question whether the log is applied waits for it."""
 
@@ -106,7 +103,7 @@ class RunBlock:
         if self._is_owner:
             self.status = ending.status
         writer.end(ending)
-        is_flushed = writer.flush(EXIT_FLUSH_S)
+        is_flushed = writer.flush_briefly()
         note_positions(self._endpoint.url, writer.meta.experiment_name, writer.positions)
         return is_flushed
 
@@ -150,7 +147,7 @@ class RunBlock:
         writer = self._writer
         if writer is None:
             return []
-        if not writer.flush(EXIT_FLUSH_S):
+        if not writer.flush_briefly():
             raise UnavailableError(
                 f"run {writer.meta.run_name!r} is not in the log yet; what was logged is kept in "
                 "the spool and sent later"

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from trialog_schemas.rules import RunState
     from trialog_schemas.wire import Position
 
+FLUSH_S = 5.0
+"""How long leaving a block and reading wait for the log; what is left is sent in the background."""
+
+AWAY_FLUSH_S = 0.5
+"""The same while the log is away: time for one more attempt."""
+
 
 class RunWriter:
     """One writer of a run. Safe for threads; a child made by fork must make one of its own.
@@ -94,6 +100,12 @@ class RunWriter:
     def flush(self, timeout_s: float) -> bool:
         """Wait until the log has everything appended so far; tell whether it has."""
         return self._sender.wait_acked(self._shipment, self.spool.cut(), timeout_s)
+
+    def flush_briefly(self) -> bool:
+        """Wait for the log as a program's own thread may; not much when it is known to be away."""
+        if self.flush(AWAY_FLUSH_S):
+            return True
+        return not self._sender.is_away and self.flush(FLUSH_S - AWAY_FLUSH_S)
 
     @property
     def positions(self) -> list[Position]:

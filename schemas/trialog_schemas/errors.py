@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from trialog_schemas.events import Rejection
+
 SHOWN_CHARS_MAX = 80
 """How much of an offending value a message repeats."""
 
@@ -139,19 +141,15 @@ class ResourceNotFoundError(ClientError):
     code = "ResourceNotFound"
 
 
-class RejectedEvent(TypedDict):
-    """One refusal as `RunRejectedError.rejections` lists it."""
-
-    code: str
-    message: str
-
-
 class RunRejectedError(ClientError):
-    """The projection refused some of what this handle logged; `rejections` lists it."""
+    """The projection refused some of what this handle logged; `rejections` lists it.
+
+    Each has `.code`, `.message`, `.name` and `.value`.
+    """
 
     code = "RunRejected"
 
-    def __init__(self, message: str, rejections: Sequence[object] = ()) -> None:
+    def __init__(self, message: str, rejections: Sequence[Rejection] = ()) -> None:
         super().__init__(message)
         self.rejections = tuple(rejections)
 
