@@ -13,6 +13,7 @@ from tests.acceptance.programs import run_together
 from trialog.client import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ENTER = """
@@ -206,7 +207,7 @@ def test_log_calls_after_the_block_raise_and_names_can_be_read(
     file.write_text("text")
     with trialog.Run(experiment_name, "one", session) as run:
         pass
-    for call in (
+    calls: list[Callable[[], None]] = [
         lambda: run.log_parameter("p", 1),
         lambda: run.log_parameters({"p": 1}),
         lambda: run.log_metric("m", 1.0),
@@ -215,7 +216,8 @@ def test_log_calls_after_the_block_raise_and_names_can_be_read(
         lambda: run.log_file(file),
         lambda: run.log_model("s3://models/m"),
         lambda: run.set_tags({"a": "b"}),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(RuntimeError, match="left; log inside its `with` block"):
             call()
     run.wait(30)
