@@ -11,7 +11,7 @@ import uuid
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, SupportsFloat, SupportsIndex
 
 from trialog.client import Client
 from trialog.deadline import Deadline
@@ -160,8 +160,8 @@ class Run(RunView):
     def log_metric(
         self,
         name: str,
-        value: float,
-        step: int | None = None,
+        value: SupportsFloat,
+        step: SupportsIndex | None = None,
         timestamp: datetime | None = None,
     ) -> None:
         """Record one point.
@@ -177,14 +177,15 @@ class Run(RunView):
             ValidationError: the name, step or time is not legal.
             RuntimeError: the run is not open.
         """
-        if type(value) is not float:
-            value = names.check_metric_value(name, value)
+        plain = value if type(value) is float else names.check_metric_value(name, value)
         number_of_step = -1 if step is None else names.check_step(step)
         at_us = time.time_ns() // 1000 if timestamp is None else names.check_timestamp(timestamp)
         spool = self._block.spool or self._block.writer().spool
-        spool.append_point(name, number_of_step, at_us, value)
+        spool.append_point(name, number_of_step, at_us, plain)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(
+        self, metrics: Mapping[str, SupportsFloat], step: SupportsIndex | None = None
+    ) -> None:
         """Record a point of each metric with one step and one time, all or none.
 
         Raises:
@@ -204,12 +205,14 @@ class Run(RunView):
         if values:
             spool.append_row(tuple(metrics), number_of_step, now_us(), values)
 
-    def log_parameter(self, name: str, value: ParameterValue) -> None:
+    def log_parameter(self, name: str, value: object) -> None:
         """Record an input; its first value stays. See `log_parameters`."""
         self.log_parameters({name: value})
 
-    def log_parameters(self, parameters: Mapping[str, ParameterValue]) -> None:
-        """Record inputs, all or none.
+    def log_parameters(self, parameters: Mapping[str, object]) -> None:
+        """Record inputs, all or none: texts, numbers, truth values, None, lists, dicts.
+
+        Numpy's scalars are taken as Python's values.
 
         Raises:
             TypeError: `parameters` is no mapping.

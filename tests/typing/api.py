@@ -1,0 +1,99 @@
+"""The public surface as a type checker sees it: checked by mypy, never run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_type
+
+import trialog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from trialog.run_values import Artifact, MetricSummary
+    from trialog.run_view import RunList, RunView
+    from trialog_schemas.events import Rejection
+    from trialog_schemas.names import ParameterValue
+
+
+def experiments(session: trialog.Session) -> None:
+    """Create, load, list and delete experiments."""
+    experiment = trialog.Experiment.create("e", "what it is for", {"a": "b"}, session)
+    trialog.Experiment.create("e", tags=[{"Key": "a", "Value": "b"}], sagemaker_session=session)
+    assert_type(trialog.Experiment.load("e", session), trialog.Experiment)
+    assert_type(
+        trialog.Experiment.list(sort_by="Name", sort_order="Ascending", max_results=5),
+        list[trialog.Experiment],
+    )
+    assert_type(experiment.creation_time, datetime)
+    assert_type(experiment.created_by, dict[str, str])
+    assert_type(experiment.description, str | None)
+    experiment.experiment_name = "other"  # type: ignore[misc]
+    experiment.delete()
+
+
+def writing(session: trialog.Session) -> None:
+    """Enter, resume and load runs, and log to them."""
+    with trialog.Run("e", "r", session, resume=True, tags={"a": "b"}) as run:
+        assert_type(run, trialog.Run)
+        run.log_parameter("lr", 0.1)
+        run.log_parameters({"layers": [64, 32], "is_deep": True, "none": None})
+        run.log_metric("loss", 0.5, 1, datetime.now().astimezone())
+        run.log_metrics({"loss": 0.5, "count": 1}, step=2)
+        run.log_artifact("notes", "text", media_type="text/markdown")
+        run.log_file(Path("file"), name="f", media_type="text/plain", is_output=False)
+        run.log_file("file")
+        run.log_model("s3://models/m", "cnn", framework="torch", framework_version="2")
+        run.set_tags({"a": "b"}, removed=["c"])
+        assert_type(run.flush(timeout_s=5), bool)
+        run.wait(timeout_s=None)
+    with trialog.load_run() as joined:
+        assert_type(joined, trialog.Run)
+    trialog.load_run("e", "r", session)
+    trialog.load_run(experiment_name="e", run_name="r", sagemaker_session=session)
+    trialog.Run("e", "r", run_display_name="R")  # type: ignore[call-arg]
+    run.log_metric("loss", "high")  # type: ignore[arg-type]
+    run.delete()
+
+
+def reading(session: trialog.Session) -> None:
+    """Read live and listed runs alike."""
+    page = trialog.Run.list("e", "Name", "Ascending", 10, session)
+    assert_type(page, RunList)
+    assert_type(page.total, int)
+    assert_type(trialog.Run.iterate("e", session=session), Iterator[RunView])
+    run: RunView = page[0]
+    assert_type(run.run_name, str)
+    assert_type(run.status, str | None)
+    assert_type(run.end_time, datetime | None)
+    assert_type(run.parent_run_name, str | None)
+    assert_type(run.tags, dict[str, str])
+    assert_type(run.parameters, dict[str, ParameterValue])
+    assert_type(run.metrics, dict[str, MetricSummary])
+    assert_type(run.metrics["loss"].last, float)
+    assert_type(run.metrics["loss"].last_step, int | None)
+    assert_type(run.artifacts, list[Artifact])
+    assert_type(run.artifacts[0].sha256, str | None)
+    assert_type(run.rejections, list[Rejection])
+    assert_type(run.rejections[0].code, str)
+    assert_type(run.metric_series("loss")["value"], list[float])
+    assert_type(run.read_artifact("notes"), bytes)
+    frame: pd.DataFrame = trialog.compare("e", "params.lr > 0.1", "metrics.loss ASC", 10, session)
+    assert_type(frame, pd.DataFrame)
+    run.log_metric("loss", 0.5)  # type: ignore[attr-defined]
+
+
+def errors(error: trialog.ClientError) -> None:
+    """Tell by the code, or by the class, what to do next."""
+    assert_type(error.response["Error"]["Code"], str)
+    if isinstance(error, trialog.RunRejectedError):
+        assert_type(error.rejections, tuple[Rejection, ...])
+    value_errors: tuple[type[ValueError], ...] = (
+        trialog.ValidationError,
+        trialog.LimitExceededError,
+        trialog.ParameterImmutableError,
+    )
+    assert_type(value_errors, tuple[type[ValueError], ...])
