@@ -38,6 +38,7 @@ EXCEPTIONS: dict[str, str] = {
 
 _NAMES_BANNED = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
 _IN_SOURCE_ROOT = {"README.md"}
+_ALSO_IN_SOURCE_ROOT = {"producer": {"examples"}}  # programs to read; no package, not installed
 _MOCKING = re.compile(r"\b(mocker|MagicMock|AsyncMock|monkeypatch\.setattr|mock\.patch)\b")
 # Paths of somebody's machine, and hosts that only a package manager's settings may name.
 _HOME_PATH = re.compile(
@@ -215,9 +216,10 @@ def test_modules_have_telling_names() -> None:
 
 @pytest.mark.parametrize("source_root", SOURCE_ROOTS)
 def test_source_root_holds_one_package_and_a_readme(source_root: str) -> None:
-    """Nothing but its one package and a README may stand in a source root."""
+    """Nothing but its package, a README and the producer's examples stand in a source root."""
     inside = {path.split("/")[1] for path in FILES if path.startswith(f"{source_root}/")}
-    assert inside == {SOURCE_ROOTS[source_root]} | _IN_SOURCE_ROOT
+    also = _ALSO_IN_SOURCE_ROOT.get(source_root, set())
+    assert inside == {SOURCE_ROOTS[source_root]} | _IN_SOURCE_ROOT | also
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != "tests/test_tidy.py"])

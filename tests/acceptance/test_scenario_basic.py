@@ -1,0 +1,69 @@
+"""The examples that users read first, run as they would run them, on each log."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trialog
+from trialog.client import Client
+
+EXAMPLES = Path(__file__).parents[2] / "producer" / "examples"
+
+
+def _run_example(name: str, session: trialog.Session, *arguments: str) -> str:
+    environment = {"TRIALOG_URL": str(session.url), "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
+    if session.kafka is not None:
+        environment["TRIALOG_KAFKA"] = session.kafka
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# G1
+@pytest.mark.slow(reason="imports scikit-learn and trains with it")
+def test_basic_example_gives_exactly_what_it_logged(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """7 parameters, 4 metrics of 10 epochs, 3 final ones, a model, 2 files and a text."""
+    assert _run_example("basic.py", session, experiment_name).endswith(" is Completed\n")
+    (run,) = trialog.Run.list(experiment_name, session=session)
+    answer = Client(session.resolve()).run(experiment_name, run.run_name)
+    assert len(answer["parameters"]) == 7
+    assert answer["parameters"]["alpha"] == 1e-4
+    counts = sorted(summary["count"] for summary in answer["metrics"].values())
+    assert counts == [1, 1, 1, 10, 10, 10, 10]
+    assert answer["points"] == 43
+    kinds = sorted(artifact["kind"] for artifact in answer["artifacts"])
+    assert kinds == ["artifact", "file", "file", "model"]
+    (model,) = (one for one in answer["artifacts"] if one["kind"] == "model")
+    assert model["uri"] == "s3://models/digits/sgd.pkl"
+    assert answer["rejected_count"] == 0
+
+
+# F7 G4
+@pytest.mark.slow(reason="imports scikit-learn and trains with it six times")
+def test_compare_and_plot_example_finds_the_best_row_and_draws(
+    session: trialog.Session, experiment_name: str, tmp_path: Path
+) -> None:
+    """The classic idxmax row is the best run, and the table draws on a logarithmic axis."""
+    picture = tmp_path / "scatter.png"
+    said = _run_example("compare_and_plot.py", session, experiment_name, str(picture))
+    frame = trialog.compare(experiment_name, session=session)
+    assert len(frame) == 6
+    best = frame.loc[frame["validation_accuracy"].idxmax()]  # type: ignore[call-overload]  # stubs
+    assert f"best run {best['run_name']} " in said
+    assert best["validation_accuracy"] == max(frame["validation_accuracy"])
+    assert not math.isnan(float(best["learning_rate"]))
+    assert picture.read_bytes().startswith(b"\x89PNG")
