@@ -1,0 +1,132 @@
+"""What the service's processes are told: defaults that are safe, and mistakes that are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trialog_schemas.errors import ValidationError
+from trialog_server.postgres.address import shown_address
+from trialog_server.postgres.pool import PoolSettings
+from trialog_server.project.settings import ProjectionSettings
+from trialog_server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = Path("/nowhere")
+
+
+def settings(**given: object) -> ServerSettings:
+    """Settings with only what matters to a test."""
+    return ServerSettings(data_dir=FOLDER, **given)  # type: ignore[arg-type]
+
+
+def test_default_is_bound_to_this_machine_only() -> None:
+    """Nobody else reaches a service that was started without a thought."""
+    assert settings().host == "127.0.0.1"
+    assert settings().api_key is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    """Every address of this machine alone may be bound without a key."""
+    assert settings(host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "lab.example", "", "localhost.evil"])
+def test_other_address_needs_a_key(host: str) -> None:
+    """An address that others reach is refused without a key, and taken with one."""
+    with pytest.raises(ValidationError) as caught:
+        settings(host=host)
+    assert (caught.value.field, caught.value.limit) == ("host", "an API key")
+    assert "TRIALOG_API_KEY" in caught.value.message
+    assert settings(host=host, api_key="k").host == host
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"postgres": "mysql://h/d"}, "postgres"),
+        ({"postgres": "h:5432"}, "postgres"),
+        ({"kafka": "h"}, "kafka"),
+        ({"kafka": "h:"}, "kafka"),
+        ({"kafka": ":9092"}, "kafka"),
+        ({"kafka": "h:0"}, "kafka"),
+        ({"kafka": "h:65536"}, "kafka"),
+        ({"kafka": "h:9092,"}, "kafka"),
+        ({"kafka": "h:9092;i:9092x"}, "kafka"),
+    ],
+)
+def test_wrong_address_is_refused_before_anything_starts(
+    given: Mapping[str, str], field: str
+) -> None:
+    """The field is named, and what a right address looks like."""
+    with pytest.raises(ValidationError) as caught:
+        settings(**given)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"postgres": "postgresql://u:p@h/d"},
+        {"postgres": "postgres:///d?host=/run"},
+        {"kafka": "h:9092"},
+        {"kafka": "h:9092, [::1]:9093"},
+    ],
+)
+def test_right_address_is_taken(given: Mapping[str, str]) -> None:
+    """All forms that the drivers know are let through."""
+    assert settings(**given)
+
+
+def test_wrong_postgres_address_keeps_its_password() -> None:
+    """An address may hold a password: no message repeats it."""
+    with pytest.raises(ValidationError) as caught:
+        settings(postgres="mysql://u:s3cret@h/d")
+    assert "s3cret" not in f"{caught.value.message} {caught.value.value}"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://u:s3cret@h:5432/d", "h:5432/d"),
+        ("postgresql://u:s3@cret@h/d", "h/d"),
+        ("postgresql://u@/d?host=/run/pg", "/run/pg/d"),
+        ("postgresql:///d", "this machine/d"),
+    ],
+)
+def test_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    """Messages say where, never as whom or by which secret."""
+    assert shown_address(address) == shown
+
+
+def test_artifacts_lie_in_the_data_folder_unless_said_otherwise() -> None:
+    """The default store is a folder beside the rest of the data."""
+    assert settings().artifacts_url == "file:///nowhere/artifacts"
+    assert settings(artifacts="s3://bucket/p").artifacts_url == "s3://bucket/p"
+
+
+@pytest.mark.parametrize("renew_s", [0.0, -1.0, 1.6, 3.0])
+def test_projection_must_renew_twice_within_a_lease(renew_s: float) -> None:
+    """One lost renewal must not cost the partition: the times are checked against each other."""
+    with pytest.raises(ValueError, match="renew_s"):
+        ProjectionSettings(lease_s=3.0, renew_s=renew_s)
+
+
+def test_projection_looks_into_its_own_generation_first() -> None:
+    """A worker writes the tables of its generation, never through the views."""
+    chosen = ProjectionSettings(generation=2, schema_name="gen_2")
+    assert chosen.search_path == "gen_2, trialog"
+
+
+def test_pool_gives_the_server_times_in_milliseconds() -> None:
+    """Every session has bounds, so that no statement and no transaction lasts for good."""
+    told = PoolSettings(statement_timeout_s=1.5, idle_in_transaction_s=2.0).server_settings()
+
+    assert told["statement_timeout"] == "1500"
+    assert told["idle_in_transaction_session_timeout"] == "2000"
+    assert told["tcp_keepalives_idle"] == "30"
