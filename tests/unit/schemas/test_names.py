@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from trialog_schemas import names
@@ -230,3 +231,78 @@ def test_tags_are_bounded_at_50(count: int) -> None:
             names.check_tags(tags)
     with pytest.raises(ValueError, match="given twice"):
         names.check_tags([{"Key": "a", "Value": "1"}] * 2)
+
+
+# D9
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))),
+        "now",
+        1.5,
+        None,
+    ],
+)
+def test_timestamp_that_is_no_time_of_the_calendar_in_utc_is_refused(value: object) -> None:
+    """A time that is before year 1 or after year 9999 in UTC is the caller's error."""
+    with pytest.raises(ValidationError, match="timestamp"):
+        names.check_timestamp(value)
+
+
+# D9
+def test_timestamp_of_pandas_is_read_and_its_nat_refused() -> None:
+    """NaT is a datetime for Python and no time."""
+    at = pd.Timestamp("2026-01-02T03:04:05.000006", tz="UTC")
+    assert names.check_timestamp(at) == 1_767_323_045_000_006
+    with pytest.raises(ValidationError, match="NaT"):
+        names.check_timestamp(pd.NaT)
+
+
+# E7
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("s3://bucket/job-1/model.tar.gz", "bucket/job-1/model.tar.gz"),
+        ("s3://bucket/model.pt?version=3#top", "bucket/model.pt"),
+        ("file:///models/m.pt", "models/m.pt"),
+        ("models:/name/3", "name/3"),
+        ("file:C:/models/m", "model"),
+        ("s3://../../etc//passwd", "etc/passwd"),
+        ("x:\\\\host\\m", "host/m"),
+        ("x:?", "model"),
+        ("s3://b/" + "d" * 300, "d" * 255),
+    ],
+)
+def test_model_is_named_by_host_and_path_of_its_address(uri: str, name: str) -> None:
+    """The name is a legal artifact name, whatever the address looks like."""
+    assert names.model_name_of(names.check_model_uri(uri)) == name
+    assert names.check_artifact_name(name) == name
+
+
+# E7
+@pytest.mark.parametrize("uri", ["model.tar.gz", "/models/m", "", "s3:", "://x", "s3://a\nb", None])
+def test_model_address_without_a_scheme_is_refused(uri: object) -> None:
+    """An address says how it is reached."""
+    with pytest.raises(ValueError, match="model_data_uri"):
+        names.check_model_uri(uri)
+
+
+# E7
+def test_model_fact_has_at_most_256_characters() -> None:
+    """A fact may be missing or empty, and is text."""
+    facts = [names.check_model_fact("framework", value) for value in (None, "", "x" * 256)]
+    assert facts == [None, "", "x" * 256]
+    for wrong in ("x" * 257, 2.5):
+        with pytest.raises(ValidationError, match="framework"):
+            names.check_model_fact("framework", wrong)
+
+
+# E1
+def test_artifact_text_is_any_unicode_text() -> None:
+    """Bytes belong into a file; a lone surrogate is no text."""
+    assert names.check_artifact_text("a", "\0 é\n") == "\0 é\n"
+    with pytest.raises(TypeError, match="give its text, or log a file"):
+        names.check_artifact_text("a", b"bytes")
+    with pytest.raises(ValidationError, match="lone surrogate"):
+        names.check_artifact_text("a", "\ud800")
