@@ -167,9 +167,15 @@ def _enter(state: RunState, event: Event, body: RunStarted | RunResumed | RunJoi
     if isinstance(body, RunJoined) and state.status is not None:
         return state
     entered = replace(state, status="InProgress", started_at_us=started_at_us, ended_at_us=None)
-    if isinstance(body, RunStarted) and state.status is None:
-        return replace(entered, limits=body.limits, rules_version=body.rules_version)
-    return entered
+    if not isinstance(body, RunStarted):
+        return entered
+    # A process that joined may be heard first: policy and start are the owner's all the same.
+    return replace(
+        entered,
+        limits=body.limits,
+        rules_version=body.rules_version,
+        started_at_us=min(event.at_us, started_at_us),
+    )
 
 
 def _end(state: RunState, event: Event, body: RunEnded) -> RunState:

@@ -174,6 +174,15 @@ def test_limits_come_from_the_event_that_started_the_run() -> None:
     assert state.limits == FEW
 
 
+# B22
+def test_start_that_is_heard_after_a_join_still_brings_policy_and_time() -> None:
+    """A child made by fork may reach the log before its parent's first event does."""
+    joined, _ = judged(RunState(), RunJoined(), at_us=200)
+    assert (joined.status, joined.started_at_us) == ("InProgress", 200)
+    state, _ = judged(joined, RunStarted("e", "r", FEW), at_us=100)
+    assert (state.status, state.started_at_us, state.limits) == ("InProgress", 100, FEW)
+
+
 # B9
 def test_status_goes_in_progress_then_completed() -> None:
     """Entering and leaving set status and times; the end is never before the start."""
