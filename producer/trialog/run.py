@@ -207,7 +207,7 @@ class Run(RunView):
 
     def log_parameter(self, name: str, value: object) -> None:
         """Record an input; its first value stays. See `log_parameters`."""
-        self.log_parameters({name: value})
+        self.log_parameters({names.check_parameter_name(name): value})
 
     def log_parameters(self, parameters: Mapping[str, object]) -> None:
         """Record inputs, all or none: texts, numbers, truth values, None, lists, dicts.
