@@ -7,9 +7,26 @@ import re
 from pathlib import Path
 
 import pytest
+from starlette.routing import Route
+
+from trialog_schemas import errors
+from trialog_schemas.errors import (
+    ClientError,
+    InternalError,
+    RunRejectedError,
+    WireError,
+    error_from_code,
+)
+from trialog_schemas.limits import Limits
+from trialog_server.artifacts import ArtifactStore
+from trialog_server.commands import api, up, worker
+from trialog_server.log.memory import MemoryLog
+from trialog_server.serve.access import AccessPolicy
+from trialog_server.serve.app import build_app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONSUMER_README = (ROOT / "consumer" / "README.md").read_text(encoding="utf-8")
 
 # Rows of the path table, "| 3 it is safe | `path`, `more` | in → out | I/O |".
 _PATH_ROW = re.compile(r"^\| *\d+ [^|]*\|(?P<files>[^|]+)\|", re.MULTILINE)
@@ -76,3 +93,98 @@ def test_readme_make_targets_exist() -> None:
     there = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert _make_targets() - there == set()
     assert {"up", "test"} <= _make_targets()
+
+
+def _table(document: str, title: str) -> list[list[str]]:
+    """The rows of the table under a title, cell by cell, without the head."""
+    section = document.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def _named(document: str, title: str) -> list[str]:
+    """The first column of the table under a title, without its backticks."""
+    return [row[0].strip("`") for row in _table(document, title)]
+
+
+def _texts(*folders: str) -> set[str]:
+    """Every text that stands in the code of some folders."""
+    return {
+        node.value
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_consumer_readme_lists_the_variables_that_are_read() -> None:
+    """Every TRIALOG_ variable of the code is in the table, and no other."""
+    read = {
+        text
+        for text in _texts("producer/trialog", "consumer/trialog_server")
+        if re.fullmatch(r"TRIALOG_[A-Z_]*[A-Z]", text)
+    }
+    listed = _named(CONSUMER_README, "Variables")
+    assert listed == sorted(read)
+
+
+def test_consumer_readme_says_which_commands_read_a_variable() -> None:
+    """A command stands in a variable's row exactly if it has an option for it."""
+    for name, _, readers in _table(CONSUMER_README, "Variables"):
+        listed = set(readers.split(", ")) - {"SDK"}
+        reading = {
+            command.name
+            for command in (up, api, worker)
+            if any(name.strip("`") == parameter.envvar for parameter in command.params)
+        }
+        assert listed == reading, name
+
+
+def _routes() -> set[str]:
+    """Method and path of every route but the page's files; HEAD stands for GET where both are."""
+    app = build_app(
+        pool=None,  # type: ignore[arg-type]  # no question is asked
+        log=MemoryLog(),
+        store=ArtifactStore.in_memory(),
+        access=AccessPolicy(),
+        limits=Limits(),
+    )
+    found = set()
+    for route in app.routes:
+        # FastAPI keeps the routes of an included router behind one entry.
+        for one in getattr(getattr(route, "original_router", None), "routes", [route]):
+            assert isinstance(one, Route)
+            methods = set(one.methods or ())
+            kept = methods - {"HEAD"} if "GET" in methods else methods
+            found |= {f"{method} {one.path}" for method in kept}
+    return {name for name in found if not name.startswith("GET /page/")}
+
+
+def test_consumer_readme_lists_the_routes_there_are() -> None:
+    """The table has every route of the application but the page's files, and no other."""
+    listed = _named(CONSUMER_README, "Routes")
+    assert set(listed) == _routes()
+    assert len(set(listed)) == len(listed)
+
+
+def test_consumer_readme_lists_the_codes_of_errors() -> None:
+    """Every code that an answer can have is in the table, with the class that the SDK raises."""
+    tree = {
+        kind.code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, ClientError | WireError | InternalError)
+    }
+    # These two are raised by the SDK alone: one is only a base, the other an aggregate.
+    never_answered = {ClientError.code, RunRejectedError.code}
+    serve = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "consumer/trialog_server/serve").glob("*.py")
+    )
+    own = set(re.findall(r"code=\"(\w+)\"|NOT_\w+: \"(\w+)\"|, \"(BadRequest)\"", serve))
+    answered = (tree - never_answered) | {code for found in own for code in found if code}
+
+    rows = _table(CONSUMER_README, "Errors")
+    assert {row[0].strip("`") for row in rows} == answered
+    for code, _, kind in rows:
+        assert type(error_from_code(code.strip("`"), "")).__name__ == kind.strip("`"), code

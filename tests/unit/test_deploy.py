@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,9 +12,11 @@ import pytest
 import yaml
 
 from trialog_server.commands import service
-from trialog_server.settings import DEFAULT_PORT
+from trialog_server.settings import DEFAULT_PORT, ServerSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+CLUSTER_PARTITIONS = 32
+"""Partitions of the events topic on a cluster (the log's decision on partitions)."""
 
 
 class Service(TypedDict, total=False):
@@ -25,12 +28,25 @@ class Service(TypedDict, total=False):
     ports: list[str]
     volumes: list[str]
     healthcheck: dict[str, object]
+    depends_on: dict[str, dict[str, str]]
+
+
+class Compose(TypedDict):
+    """The keys of the compose file that are looked at."""
+
+    services: dict[str, Service]
+    volumes: dict[str, None]
+
+
+def compose() -> Compose:
+    """Return the compose file, its merges done."""
+    loaded: Compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return loaded
 
 
 def services() -> dict[str, Service]:
     """Return the services of the compose file."""
-    loaded: dict[str, dict[str, Service]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    return loaded["services"]
+    return compose()["services"]
 
 
 def ours() -> dict[str, Service]:
@@ -104,3 +120,65 @@ def test_dockerfile_copies_what_the_package_is_built_from_and_runs_as_a_user() -
     assert "'.[server]'" in text
     assert re.search(r"^USER trialog$", text, re.MULTILINE)
     assert f"EXPOSE {DEFAULT_PORT}" in text
+
+
+def test_compose_addresses_are_taken_by_the_settings() -> None:
+    """What the variables say builds settings, and names services of this file at their ports."""
+    for item in ours().values():
+        variables = item["environment"]
+        postgres = re.sub(r"\$\{POSTGRES_PASSWORD[^}]*\}", "secret", variables["TRIALOG_POSTGRES"])
+        settings = ServerSettings(
+            data_dir=Path("/var/lib/trialog"),
+            host="0.0.0.0",
+            api_key="key",
+            kafka=variables["TRIALOG_KAFKA"],
+            postgres=postgres,
+            events_partitions=int(variables["TRIALOG_EVENTS_PARTITIONS"]),
+        )
+        assert settings.events_partitions == CLUSTER_PARTITIONS
+        assert settings.kafka in services()["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+        known = services()["postgres"]["environment"]
+        assert f"//{known['POSTGRES_USER']}:secret@postgres:5432/{known['POSTGRES_DB']}" in postgres
+
+
+def test_compose_kafka_is_one_node_without_zookeeper() -> None:
+    """KRaft: the node is broker and controller, votes for itself, and keeps every record."""
+    variables = services()["kafka"]["environment"]
+
+    assert set(variables["KAFKA_PROCESS_ROLES"].split(",")) == {"broker", "controller"}
+    assert variables["KAFKA_CONTROLLER_QUORUM_VOTERS"] == f"{variables['KAFKA_NODE_ID']}@kafka:9093"
+    assert not any("ZOOKEEPER" in name for name in variables)
+    assert variables["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+    assert variables["KAFKA_LOG_RETENTION_MS"] == "-1"
+    assert f"kafka:{variables['KAFKA_LOG_DIRS']}" in services()["kafka"]["volumes"]
+
+
+def test_compose_waits_for_what_it_needs() -> None:
+    """Nobody starts before what it talks to says that it is ready, and that says so."""
+    for name, item in ours().items():
+        assert item["depends_on"], name
+        for needed, wanted in item["depends_on"].items():
+            assert wanted == {"condition": "service_healthy"}
+            assert services()[needed]["healthcheck"]["test"]
+
+
+def test_compose_volumes_are_declared_and_lie_where_the_data_is() -> None:
+    """Every named volume exists, each is used, and the artifacts' one is the data folder."""
+    used = [volume.split(":") for item in services().values() for volume in item.get("volumes", [])]
+
+    assert {name for name, _ in used} == set(compose()["volumes"])
+    (folder,) = {place for name, place in used if name == "artifacts"}
+    assert f"TRIALOG_DATA_DIR={folder}" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_compose_and_project_have_one_version() -> None:
+    """The image is named like the release that it is built from."""
+    version = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["version"]
+    assert {item["image"] for item in ours().values()} == {f"trialog:{version}"}
+
+
+def test_readme_of_deploy_names_every_service() -> None:
+    """The table of the README explains each service of the compose file."""
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    for name in services():
+        assert f"`{name}`" in text
