@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from trialog.cleaner import Cleaner
+from trialog.client import Client
 from trialog.shipper import Shipment, Shipper
 from trialog.spool_folder import SpoolFolder, sweep_removed, writer_folders
 from trialog.stream import StreamReader
@@ -104,7 +105,10 @@ class Adopter:
     ) -> None:
         self._endpoint = endpoint
         self._watch = watch or (lambda _report: None)
-        self._shipper = Shipper(endpoint, transport, self._note_bytes)
+        self._client = Client(endpoint)
+        self._shipper = Shipper(
+            self._client, transport, self._note_bytes, has_own_log=endpoint.kafka is not None
+        )
         self._report = SpoolReport(endpoint.spool_dir)
 
     def folders(self) -> Iterator[Path]:
@@ -151,7 +155,7 @@ class Adopter:
         await self._shipper.ship([shipment])
         if not shipment.is_sent:
             report.reason = shipment.trouble or self._shipper.store_fault or "not all was sent"
-        elif await Cleaner(self._endpoint).clean([shipment], APPLIED_WAIT_S):
+        elif await Cleaner(self._client).clean([shipment], APPLIED_WAIT_S):
             report.outcome = "kept" if folder.has_refused else "sent"
         else:
             report.outcome = "unconfirmed"

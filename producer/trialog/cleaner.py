@@ -7,18 +7,26 @@ tables, they stay here. A service that cannot say so costs disk, never data. Mus
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trialog.call_aside import call_aside
-from trialog.client import Client
 from trialog_schemas.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from trialog.settings import Endpoint
+    from trialog.answers import AppliedAnswer
     from trialog.shipper import Shipment
     from trialog_schemas.wire import Position
+
+
+class Applying(Protocol):
+    """Knows how far the projection is; the service does."""
+
+    def applied(
+        self, positions: Sequence[str], *, run_id: str, writer_id: str, wait_s: float
+    ) -> AppliedAnswer:
+        """Tell whether the positions are applied, and what was refused of this writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,8 @@ class Cleaner:
     A question that moved on with every new event would never be answered with yes under load.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._client = Client(endpoint)
+    def __init__(self, service: Applying) -> None:
+        self._service = service
         self._parts: list[_Part] = []
         self._cleaned: dict[str, int] = {}
 
@@ -99,17 +107,17 @@ class Cleaner:
         meta = self._parts[0].shipment.folder.meta
         try:
             return await call_aside(
-                _ask_applied, self._client, newest.values(), (meta.run_id, meta.writer_id), wait_s
+                _ask_applied, self._service, newest.values(), (meta.run_id, meta.writer_id), wait_s
             )
         except ClientError:
             return False  # the sender says that the service is away
 
 
 def _ask_applied(
-    client: Client, positions: Sequence[Position], of: tuple[str, str], wait_s: float
+    service: Applying, positions: Iterable[Position], of: tuple[str, str], wait_s: float
 ) -> bool:
     tokens = [position.token() for position in positions]
-    return client.applied(tokens, run_id=of[0], writer_id=of[1], wait_s=wait_s)["applied"]
+    return service.applied(tokens, run_id=of[0], writer_id=of[1], wait_s=wait_s)["applied"]
 
 
 def _delete(part: _Part) -> None:

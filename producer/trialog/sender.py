@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 from trialog.adoption import Adopter
 from trialog.call_aside import call_aside
 from trialog.cleaner import Cleaner
+from trialog.client import Client
 from trialog.notices import Notices
 from trialog.shipper import Shipment, Shipper
 from trialog.stream import StreamReader
@@ -87,7 +88,8 @@ class Sender:
         # Replaced, never changed, so that the thread can go through it without a lock.
         self._shipments: tuple[Shipment, ...] = ()
         self._ended: deque[tuple[float, Shipment]] = deque()
-        self._cleaner = Cleaner(endpoint)
+        self._client = Client(endpoint)
+        self._cleaner = Cleaner(self._client)
         self._changed = threading.Condition()
         self._cleaning = asyncio.Lock()
         self._notices = Notices(endpoint)
@@ -178,7 +180,12 @@ class Sender:
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
         transport = new_transport(self._endpoint)
-        shipper = Shipper(self._endpoint, transport, lambda _bytes: self._notify())
+        shipper = Shipper(
+            self._client,
+            transport,
+            lambda _bytes: self._notify(),
+            has_own_log=self._endpoint.kafka is not None,
+        )
         shipper.slow_upload = self._notices.slow_upload
         adopting = asyncio.create_task(self._adopt(Adopter(self._endpoint, transport)))
         beside = [

@@ -11,10 +11,9 @@ import asyncio
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trialog.call_aside import call_aside
-from trialog.client import Client
 from trialog.ids import catalog_writer_of
 from trialog.spool import Place
 from trialog.transports.base import OutRecord, RefusedRecord
@@ -40,7 +39,6 @@ from trialog_schemas.wire import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from trialog.settings import Endpoint
     from trialog.spool import Spool
     from trialog.spool_folder import SpoolFolder
     from trialog.stream import ReadyRecord, StreamReader
@@ -61,6 +59,13 @@ NOWHERE = Place(1, 0)
 
 SPOOL_FAULTS = (OSError, ClientError, SpoolError, WireError)
 """What concerns one spool, or this process's rights: the others are sent nevertheless."""
+
+
+class BlobStore(Protocol):
+    """Takes artifacts' bytes; the service does."""
+
+    def put_artifact(self, sha256: str, content: bytes) -> None:
+        """Store an artifact's bytes under their digest."""
 
 
 @dataclass(slots=True)
@@ -140,18 +145,24 @@ class Shipper:
     """Sends what shipments have; shared by the sender's thread and `sync`.
 
     Args:
-        endpoint: where and as whom.
+        store: where artifacts' bytes go.
         transport: the way to the log.
         watch: called with the bytes of each step that is done.
+        has_own_log: the log may be there although the store is not.
     """
 
     def __init__(
-        self, endpoint: Endpoint, transport: Transport, watch: Callable[[int], None] | None = None
+        self,
+        store: BlobStore,
+        transport: Transport,
+        watch: Callable[[int], None] | None = None,
+        *,
+        has_own_log: bool = False,
     ) -> None:
-        self._client = Client(endpoint)
+        self._store = store
         self._transport = transport
         self._watch = watch or (lambda _bytes: None)
-        self._has_own_log = endpoint.kafka is not None
+        self._has_own_log = has_own_log
         self._store_retry_at_s = float("-inf")
         self.slow_upload: Callable[[int], None] = lambda _bytes: None
         self.store_fault: str | None = None
@@ -207,7 +218,7 @@ class Shipper:
                 continue
             try:
                 await self._patiently(
-                    call_aside(self._client.put_artifact, name, content), len(content)
+                    call_aside(self._store.put_artifact, name, content), len(content)
                 )
             except UnavailableError as exc:
                 if not self._has_own_log:

@@ -129,23 +129,25 @@ class _Mapped:
         """Bytes that still fit; negative when sealed."""
         return self.limit - self.position[0]
 
-    def append(self, record: bytes) -> bool:
-        """Write a record; False when there is no room for it."""
+    def append(self, record: bytes) -> int:
+        """Write a record and return where it ends; 0 when there is no room for it."""
         size, position = len(record), self.position
-        if position[0] + size > self.limit:
-            return False
-        self.memory[position[0] : position[0] + size] = record
-        position[0] += size
-        return True
+        end = position[0] + size
+        if end > self.limit:
+            return 0
+        self.memory[position[0] : end] = record
+        position[0] = end
+        return end
 
     def seal(self, cut: bytes) -> int:
         """End the segment with a cut (or nothing) in the room kept for it; return its end.
 
         Whoever still holds its appenders finds it full and is sent to the next segment.
         """
-        end = self.position[0] + len(cut)
-        self.memory[self.position[0] : end] = cut
-        self.position[0] = _SEALED
+        size, position = len(cut), self.position
+        end = position[0] + size
+        self.memory[position[0] : end] = cut
+        position[0] = _SEALED
         return end
 
 
@@ -235,10 +237,14 @@ class Spool:
     append_row: RowAppender
 
     def __init__(
-        self, folder: SpoolFolder, allocate: Callable[[Path, int], mmap.mmap] = allocate
+        self,
+        folder: SpoolFolder,
+        allocate: Callable[[Path, int], mmap.mmap] = allocate,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._allocate = allocate
+        self._clock = clock
         # Reentrant, because a signal handler may log while its own thread is in a log call.
         self._lock = threading.RLock()
         self._number = 0
@@ -246,6 +252,7 @@ class Spool:
         self._last_cut = Place(1, SEGMENT_HEAD.size)
         self._room_checked_s = float("-inf")
         self._closed_because: str | None = None
+        self._sealed_at = SEGMENT_HEAD.size
         self.dropped_calls = 0
         self._dropped_recorded = 0
         self.append_point, self.append_row = self._point_anew, self._row_anew
@@ -255,8 +262,9 @@ class Spool:
     @property
     def end(self) -> Place:
         """Where the next record will go."""
-        segment = self._segment
-        return self._last_cut if segment is None else Place(self._number, segment.position[0])
+        with self._lock:
+            segment = self._segment
+            return self._last_cut if segment is None else Place(self._number, segment.position[0])
 
     @property
     def last_cut(self) -> Place:
@@ -280,35 +288,29 @@ class Spool:
             if self._dropped_recorded < self.dropped_calls and not self.is_closed:
                 self._record_dropped()
             segment = self._segment
-            if segment is not None and self._has_uncut(segment):
-                if segment.append(pack_cut(now_us())):
-                    self._last_cut = Place(self._number, segment.position[0])
+            if segment is not None and segment.position[0] > self._cut_offset(self._number):
+                end = segment.append(pack_cut(now_us()))
+                if end:
+                    self._last_cut = Place(self._number, end)
                 else:
-                    self._last_cut = Place(self._number, segment.seal(pack_cut(now_us())))
-                    self._segment = None
-                    self.append_point, self.append_row = self._point_anew, self._row_anew
+                    self._go_over(self._number, None, (self._point_anew, self._row_anew))
             return self._last_cut
 
     def close(self) -> None:
         """End the spool: what is in it is sent, and a log call that comes later raises."""
         with self._lock:
             self.cut()
-            self._refuse_from_now("the run is not open; log inside its `with` block")
-            segment, self._segment = self._segment, None
-            if segment is not None:
-                # A signal handler may have logged since the cut.
-                end = segment.seal(pack_cut(now_us()) if self._has_uncut(segment) else b"")
-                self._last_cut = Place(self._number, end)
-                self._folder.truncate_segment(self._number, end)
+            has_segment = self._segment is not None
+            self._closed_because = "the run is not open; log inside its `with` block"
+            self._go_over(self._number, None, (self._point_anew, self._row_anew))
+            if has_segment:
+                self._folder.truncate_segment(self._number, self._sealed_at)
 
     def forget_in_child(self) -> None:
         """Make a child made by fork unable to write into what it shares with its parent."""
         self._lock = threading.RLock()  # another thread of the parent may have held it
+        self._closed_because = "this run was entered before a fork; enter a run in the child"
         self._segment = None
-        self._refuse_from_now("this run was entered before a fork; enter a run in the child")
-
-    def _refuse_from_now(self, reason: str) -> None:
-        self._closed_because = reason
         self.append_point, self.append_row = self._point_anew, self._row_anew
 
     def store_blob(self, sha256: str, content: bytes) -> None:
@@ -324,17 +326,14 @@ class Spool:
                 self.dropped_calls += 1
             raise NoRoomError from exc
 
-    def _has_uncut(self, segment: _Mapped) -> bool:
-        at = segment.position[0]
-        if self._last_cut.segment == self._number:
-            return at > self._last_cut.offset
-        return at > SEGMENT_HEAD.size
+    def _cut_offset(self, number: int) -> int:
+        """Return where the part of a segment begins that no cut has ended."""
+        return self._last_cut.offset if self._last_cut.segment == number else SEGMENT_HEAD.size
 
     def _append(self, record: bytes) -> None:
-        if self._segment is not None and self._segment.append(record):
-            return
-        if self._make_room(len(record)) and self._segment is not None:
-            self._segment.append(record)
+        while self._segment is None or not self._segment.append(record):
+            if not self._make_room(len(record)):
+                return
 
     def _point_anew(self, name: str, step: int, at_us: int, value: float) -> None:
         """Append a point that found its segment full."""
@@ -375,7 +374,7 @@ class Spool:
         return False
 
     def _roll_if_room(self, size: int) -> bool:
-        now_s = time.monotonic()
+        now_s = self._clock()
         if now_s < self._room_checked_s + ROOM_CHECK_S:
             return False
         try:
@@ -387,20 +386,46 @@ class Spool:
 
     def _roll(self, size: int) -> None:
         """Go over to a new segment, with a cut at the end of the old one."""
-        number = self._number + 1
+        number, memory = self._allocate_next(size)
+        memory[: SEGMENT_HEAD.size] = SEGMENT_HEAD.pack(SEGMENT_MAGIC, number)
+        segment = _Mapped(memory)
+        appenders = (
+            _point_appender(segment, self._lock, self._point_anew),
+            _row_appender(segment, self._lock, self._row_anew),
+        )
+        if number > self._number:
+            self._go_over(number, segment, appenders)
+        # Else a signal handler that logged meanwhile has gone over to a later one; ours stays
+        # empty.
+
+    def _allocate_next(self, size: int) -> tuple[int, mmap.mmap]:
         usual = SEGMENT_BYTES if self._number else FIRST_SEGMENT_BYTES
         needed = SEGMENT_HEAD.size + size + CUT_BYTES + HEADER.size
-        memory = self._allocate(self._folder.segment_path(number), _pages(max(usual, needed)))
-        memory[: SEGMENT_HEAD.size] = SEGMENT_HEAD.pack(SEGMENT_MAGIC, number)
-        if self._segment is not None:
-            if self._has_uncut(self._segment):
-                self._last_cut = Place(self._number, self._segment.seal(pack_cut(now_us())))
-            else:
-                self._segment.seal(b"")
-        segment = _Mapped(memory)
+        number = self._number + 1
+        while True:
+            path = self._folder.segment_path(number)
+            try:
+                return number, self._allocate(path, _pages(max(usual, needed)))
+            except FileExistsError:
+                # Made by the call that this one interrupts as a signal handler, or the reverse.
+                number += 1
+
+    def _go_over(
+        self, number: int, segment: _Mapped | None, appenders: tuple[PointAppender, RowAppender]
+    ) -> None:
+        """Have everything that comes go to another segment, then end the one before with a cut.
+
+        Critical: in this order, and nothing is called while it is switched. A signal handler that
+        logs finds either the old segment, not ended yet, or the new one.
+        """
+        old_number, old = self._number, self._segment
         self._number, self._segment = number, segment
-        self.append_point = _point_appender(segment, self._lock, self._point_anew)
-        self.append_row = _row_appender(segment, self._lock, self._row_anew)
+        self.append_point, self.append_row = appenders
+        if old is None:
+            return
+        cut = pack_cut(now_us()) if old.position[0] > self._cut_offset(old_number) else b""
+        self._sealed_at = old.seal(cut)
+        self._last_cut = max(self._last_cut, Place(old_number, self._sealed_at))
 
     def _record_dropped(self) -> None:
         """Note the dropped calls in the run itself, so that its readers know."""

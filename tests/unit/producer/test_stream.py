@@ -7,63 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.producer.spools import META, bits, events_of, points_of
 from trialog.spool import Spool
-from trialog.spool_folder import SpoolFolder, SpoolMeta
-from trialog.stream import ReadyRecord, StreamReader
-from trialog_schemas.decode import unpack_record
-from trialog_schemas.events import Event, MetricsLogged, ParametersLogged, WideBlock
+from trialog.spool_folder import SpoolFolder
+from trialog.stream import StreamReader
+from trialog_schemas.events import ParametersLogged
 from trialog_schemas.limits import RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NAN_BITS = 0x7FF8_0000_0000_1234
-META = SpoolMeta(
-    writer_id="01" * 16,
-    run_id="ab" * 16,
-    account="default",
-    user="me@host",
-    experiment_name="e",
-    run_name="r",
-    url="http://127.0.0.1:7788",
-    kafka=None,
-)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> SpoolFolder:
     """A writer's folder in a spool of its own."""
     return SpoolFolder.create(tmp_path / "spool", META)
-
-
-def events_of(records: list[ReadyRecord]) -> list[Event]:
-    """Return the decoded events of records."""
-    found = [event for record in records for event in unpack_record(record.value)[1]]
-    assert all(isinstance(event, Event) for event in found)
-    return [event for event in found if isinstance(event, Event)]
-
-
-def points_of(events: list[Event]) -> dict[str, list[tuple[int, int, int]]]:
-    """Return each metric's (step, time, bits of the value) in order of the calls."""
-    points: dict[str, list[tuple[int, int, int]]] = {}
-    bodies = [event.body for event in events if isinstance(event.body, MetricsLogged)]
-    for block in (block for body in bodies for block in body.blocks):
-        steps, times = (struct.unpack(f"<{block.rows}q", c) for c in (block.steps, block.times))
-        values = struct.unpack(f"<{len(block.values) // 8}Q", block.values)
-        if isinstance(block, WideBlock):
-            names = [name for name in block.names for _ in range(block.rows)]
-            steps, times = steps * len(block.names), times * len(block.names)
-        else:
-            names = [block.names[i] for i in struct.unpack(f"<{block.rows}I", block.ids)]
-        for name, *point in zip(names, steps, times, values, strict=True):
-            points.setdefault(name, []).append((point[0], point[1], point[2]))
-    return points
-
-
-def bits(value: float) -> int:
-    """Return the bits of a float."""
-    (number,) = struct.unpack("<Q", struct.pack("<d", value))
-    return int(number)
 
 
 # D7
