@@ -233,7 +233,10 @@ async def run_worker(settings: ServerSettings, *, until_parent_ends: bool = Fals
         await _migrate(dsn)
     projection = ProjectionSettings()
     pool_settings = PoolSettings(
-        application_name="trialog-worker", search_path=projection.search_path
+        application_name="trialog-worker",
+        search_path=projection.search_path,
+        # A worker that is frozen inside a transaction keeps its partition locked for everybody.
+        idle_in_transaction_s=2 * projection.lease_s,
     )
     async with _open_pool(dsn, pool_settings) as pool, _open_log(settings, pool) as opened:
         await Worker(pool, opened, projection).run(stop)

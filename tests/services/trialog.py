@@ -93,7 +93,7 @@ class ServiceProcess:
         """Start the command; do not wait."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trialog_server", *self.arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # its end tells a worker that its parent is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -135,7 +135,7 @@ class ServiceProcess:
         status = self._process.wait(timeout_s)
         while self._lines.get(timeout=timeout_s) is not None:
             pass
-        self._process = None
+        self._forget()
         return status
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -149,7 +149,7 @@ class ServiceProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             raise
-        self._process = None
+        self._forget()
         return status
 
     def kill(self) -> None:
@@ -157,7 +157,12 @@ class ServiceProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None
 
     def kill_whole(self) -> None:
         """SIGKILL every process of the command at once, as a machine that goes down does."""
@@ -185,7 +190,11 @@ class TrialogService(ServiceProcess):
         self.url = ""
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -223,6 +232,11 @@ class TrialogService(ServiceProcess):
         """The address of the embedded Postgres, for looking at its tables."""
         socket_dir = quote(self._pid_file_lines()[_SOCKET_DIR_LINE].strip(), safe="/")
         return f"postgresql://postgres@/postgres?host={socket_dir}"
+
+    def family(self) -> list[psutil.Process]:
+        """Return the processes that live: `up` and its worker, and Postgres with its own."""
+        postgres = psutil.Process(self.postgres_pid)
+        return [*super().family(), postgres, *postgres.children(recursive=True)]
 
     def start(self, port: int = 0) -> None:
         """Start it, on the same port as before if it ran already, and wait until it is ready."""

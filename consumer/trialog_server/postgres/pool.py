@@ -51,6 +51,7 @@ class PoolSettings:
         statement_timeout_s: after this long the server cancels a statement.
         connect_timeout_s: how long opening one connection may take.
         idle_s: a connection unused for so long is closed.
+        idle_in_transaction_s: a transaction whose client is silent for so long is rolled back.
     """
 
     connections_max: int = 8
@@ -59,6 +60,7 @@ class PoolSettings:
     statement_timeout_s: float = 30.0
     connect_timeout_s: float = 10.0
     idle_s: float = 300.0
+    idle_in_transaction_s: float = 60.0
 
     def server_settings(self) -> dict[str, str]:
         """Return the settings each session starts with."""
@@ -66,7 +68,7 @@ class PoolSettings:
             "application_name": self.application_name,
             "search_path": self.search_path,
             "statement_timeout": str(round(self.statement_timeout_s * 1000)),
-            "idle_in_transaction_session_timeout": "60000",
+            "idle_in_transaction_session_timeout": str(round(self.idle_in_transaction_s * 1000)),
             # A peer that vanished without a word is noticed after 30 + 3 × 10 s.
             "tcp_keepalives_idle": "30",
             "tcp_keepalives_interval": "10",

@@ -179,7 +179,9 @@ class KafkaBroker:
             folder=self._folder,
         )
         self._properties_path.write_text(text, encoding="utf-8")
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The first bit is 0, so that the text never begins with "-" and is not taken for an option.
+        identity = uuid.UUID(int=uuid.uuid4().int & (2**127 - 1)).bytes
+        cluster_id = base64.urlsafe_b64encode(identity).decode().rstrip("=")
         command = self._java(
             "kafka.tools.StorageTool",
             *("format", "-t", cluster_id, "-c", str(self._properties_path)),

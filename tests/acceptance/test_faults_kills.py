@@ -1,0 +1,246 @@
+"""SIGKILL of each process under load: nothing acknowledged is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+import trialog
+from tests.acceptance.conftest import LOGS
+from tests.acceptance.trainers import Trainer
+from tests.services.blocking import run_blocking
+from tests.services.kafka import KafkaBroker
+from tests.services.trialog import ServiceProcess, TrialogService, is_alive, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(180)
+
+LONG_FOLDER = "a-folder-whose-path-is-too-long-for-a-unix-socket" * 2
+"""The embedded Postgres then has its socket elsewhere, and must keep it when it is restarted."""
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A service of this module's own, whose processes may be killed."""
+
+    service: TrialogService
+    broker: KafkaBroker | None
+
+    def query(self, statement: str, *values: object) -> list[asyncpg.Record]:
+        """Ask the service's database."""
+
+        async def ask() -> list[asyncpg.Record]:
+            connection = await asyncpg.connect(self.service.postgres_url)
+            try:
+                return await connection.fetch(statement, *values)
+            finally:
+                await connection.close()
+
+        return run_blocking(ask())
+
+    def owners(self) -> set[int]:
+        """Return the processes that hold partitions."""
+        rows = self.query("SELECT DISTINCT owner FROM trialog.leases WHERE owner IS NOT NULL")
+        return {int(re.split(r"[:/]", row["owner"])[-2]) for row in rows}
+
+    def has_waiting_worker(self) -> bool:
+        """Tell whether a transaction of a worker waits for somebody's lock on a table."""
+        return bool(
+            self.query(
+                "SELECT 1 FROM pg_stat_activity WHERE application_name = 'trialog-worker' "
+                "AND wait_event_type = 'Lock' AND wait_event = 'relation'"
+            )
+        )
+
+    def event_counts(self, run_id: str) -> dict[str, int]:
+        """Return how many starts and ends of a run were applied."""
+        rows = self.query(
+            "SELECT type, count(*) FROM live.record_index, unnest(types) AS type "
+            "WHERE run_id = $1 AND type IN ('run_started', 'run_ended') GROUP BY type",
+            run_id,
+        )
+        return {row["type"]: row["count"] for row in rows}
+
+
+@pytest.fixture(scope="module", params=LOGS)
+def faulty(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Faulty]:
+    """A service on each log, on Kafka with a broker of its own."""
+    with contextlib.ExitStack() as stack:
+        broker = None
+        if request.param == "kafka":
+            broker = stack.enter_context(KafkaBroker())
+        folder = tmp_path_factory.mktemp(LONG_FOLDER[:100] if broker is None else "kafka")
+        kafka = None if broker is None else broker.bootstrap
+        service = stack.enter_context(TrialogService(folder, kafka=kafka))
+        yield Faulty(service, broker)
+
+
+@pytest.fixture
+def session(faulty: Faulty, tmp_path: Path) -> trialog.Session:
+    """Where the training programs log."""
+    service = faulty.service
+    return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+
+
+@pytest.fixture
+def trainers(faulty: Faulty, session: trialog.Session, tmp_path: Path) -> Iterator[list[Trainer]]:
+    """Two programs that log into two runs until the test is over."""
+    experiment_name = f"faults-{uuid.uuid4().hex[:8]}"
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: sys.stderr.write("\n".join(faulty.service.output[-40:])))
+        running = [
+            stack.enter_context(Trainer(session, tmp_path, (experiment_name, f"run-{number}")))
+            for number in range(2)
+        ]
+        for trainer in running:
+            trainer.wait_progress()
+        yield running
+
+
+def kill_worker(faulty: Faulty) -> None:
+    """SIGKILL the projection worker; `up` starts another one."""
+    os.kill(faulty.service.worker_pid, signal.SIGKILL)
+
+
+def kill_backend(faulty: Faulty) -> None:
+    """SIGKILL the Postgres process that serves the worker; Postgres restarts all of them."""
+    (row,) = faulty.query(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'trialog-worker' "
+        "ORDER BY pid LIMIT 1"
+    )
+    os.kill(row["pid"], signal.SIGKILL)
+
+
+def kill_postgres(faulty: Faulty) -> None:
+    """SIGKILL the first process of Postgres; `up` starts it again."""
+    before = faulty.service.postgres_pid
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: not is_alive(before), "postgres is gone")
+
+
+def kill_api(faulty: Faulty) -> None:
+    """SIGKILL the API, which keeps the others, and start it again: Postgres is taken over."""
+    service = faulty.service
+    worker, postgres = service.worker_pid, service.postgres_pid
+    service.kill()
+    wait_until(lambda: not is_alive(worker), "the worker ends with the API")
+    service.start()
+    assert service.postgres_pid == postgres
+
+
+def kill_broker(faulty: Faulty) -> None:
+    """SIGKILL the broker and start it again on its data."""
+    if faulty.broker is not None:
+        faulty.broker.kill()
+        faulty.broker.start()
+
+
+KILLS = (kill_worker, kill_backend, kill_postgres, kill_api, kill_broker)
+
+
+# D12 K1 K2
+@pytest.mark.slow(reason="kills five processes under load and waits for each to be replaced")
+def test_each_process_killed_under_load_loses_and_doubles_nothing(
+    faulty: Faulty, trainers: list[Trainer]
+) -> None:
+    """After each SIGKILL the runs go on, and what is there is exactly what was logged so far."""
+    for kill in KILLS:
+        kill(faulty)
+        for trainer in trainers:
+            trainer.check_so_far(trainer.wait_progress())
+    end_and_check(faulty, trainers)
+
+
+# D12 K2
+@pytest.mark.slow(reason="a worker's leases end three seconds after it was stopped")
+def test_worker_stopped_beyond_its_lease_is_fenced(faulty: Faulty, trainers: list[Trainer]) -> None:
+    """A worker that wakes up after another one took its partitions changes nothing any more."""
+    zombie = faulty.service.worker_pid
+    with second_worker(faulty) as second:
+        wait_until(lambda: faulty.owners() == {zombie, second.pid}, "two workers share the work")
+        os.kill(zombie, signal.SIGSTOP)
+        wait_until(lambda: faulty.owners() == {second.pid}, "the other one has everything")
+        for trainer in trainers:
+            trainer.wait_progress()
+        os.kill(zombie, signal.SIGCONT)
+        wait_until(lambda: faulty.owners() == {zombie, second.pid}, "two workers share again")
+        for trainer in trainers:
+            trainer.check_so_far(trainer.wait_progress())
+    end_and_check(faulty, trainers)
+
+
+# D12 K2
+@pytest.mark.slow(reason="a worker's leases end three seconds after it was killed")
+async def test_worker_killed_inside_its_transaction_leaves_no_half_of_it(
+    faulty: Faulty, trainers: list[Trainer]
+) -> None:
+    """A batch whose worker dies between position and commit is applied once, by the next one."""
+    locker = await asyncpg.connect(faulty.service.postgres_url)
+    try:
+        async with locker.transaction():
+            await locker.execute("LOCK TABLE gen_1.metric_chunks IN SHARE ROW EXCLUSIVE MODE")
+            wait_until(faulty.has_waiting_worker, "a transaction of the worker waits for the lock")
+            kill_worker(faulty)
+    finally:
+        await locker.close()
+    for trainer in trainers:
+        trainer.check_so_far(trainer.wait_progress())
+    end_and_check(faulty, trainers)
+
+
+# B23 K2 K9
+def test_trainer_killed_is_complete_after_a_sync_and_still_in_progress(
+    faulty: Faulty, session: trialog.Session, trainers: list[Trainer], tmp_path: Path
+) -> None:
+    """After SIGKILL of a trainer every call that had returned is there; nobody ended the run."""
+    killed, *others = trainers
+    killed.kill()
+    environment = {"TRIALOG_URL": faulty.service.url, "TRIALOG_SPOOL_DIR": str(tmp_path / "spool")}
+    if session.kafka is not None:
+        environment["TRIALOG_KAFKA"] = session.kafka
+    command = [sys.executable, "-m", "trialog", "sync"]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
+    goal = killed.noted().ticks
+    wait_until(lambda: killed.applied_ticks() >= goal, "what the dead left is applied")
+    killed.check_exact(spare=1)
+    assert killed.run()["status"] == "InProgress"
+    assert killed.run()["end_time"] is None
+    assert killed.run()["last_event_time"] is not None
+    end_and_check(faulty, others)
+
+
+def end_and_check(faulty: Faulty, trainers: list[Trainer]) -> None:
+    """Let the programs end; everything of their runs is there once, and nothing odd was seen."""
+    for trainer in trainers:
+        trainer.tell_end()
+    for trainer in trainers:
+        trainer.wait_end()
+        trainer.check_exact()
+        run = trainer.run()
+        assert run["status"] == "Completed"
+        assert faulty.event_counts(run["run_id"]) == {"run_started": 1, "run_ended": 1}
+    for table in ("dead", "parked", "gaps"):
+        assert faulty.query(f"SELECT * FROM live.{table}") == [], table
+
+
+def second_worker(faulty: Faulty) -> ServiceProcess:
+    """Return a worker beside the one of `up`, not yet started."""
+    arguments = ["worker", "--until-parent-ends", "--postgres", faulty.service.postgres_url]
+    if faulty.service.kafka is not None:
+        arguments += ["--kafka", faulty.service.kafka]
+    return ServiceProcess(*arguments)

@@ -1,0 +1,195 @@
+"""`trialog up` as its user meets it: started, stopped, started again, twice, as root or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+import trialog
+from tests.acceptance.trainers import Trainer
+from tests.services.trialog import ServiceProcess, TrialogService, is_alive, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(120)
+
+ORDINARY_USER = "nobody"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialogService]:
+    """A service that the tests share which leave it as it is."""
+    with TrialogService(tmp_path_factory.mktemp("up")) as service:
+        yield service
+
+
+def log_run(service: TrialogService, folder: Path, run_name: str) -> Trainer:
+    """Log a short run and return its program, which has ended."""
+    session = trialog.Session(url=service.url, spool_dir=folder / "spool")
+    with Trainer(session, folder, ("lifecycle", run_name)) as trainer:
+        trainer.wait_progress()
+        trainer.tell_end()
+        trainer.wait_end()
+    return trainer
+
+
+def answer_of(url: str) -> dict[str, object]:
+    """Return what the service says at an address."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        said: dict[str, object] = json.load(answer)
+    return said
+
+
+# L1
+@pytest.mark.slow(reason="starts the service three times")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_stopped_and_started_again_has_all_data(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C or SIGTERM ends everything with status 0; the next start has every run."""
+    with TrialogService(tmp_path) as service:
+        trainer = log_run(service, tmp_path, "before")
+        family = service.family()
+        assert {"postgres"} < {process.name() for process in family}
+        assert service.stop(number) == 0
+        assert [process for process in family if is_alive(process.pid)] == []
+        assert not (service.data_dir / "postgres" / "postmaster.pid").exists()
+        service.start()
+        trainer.check_exact()
+        log_run(service, tmp_path, "after").check_exact()
+
+
+# K2 L1
+@pytest.mark.slow(reason="starts the service twice, once with a crash recovery")
+def test_up_killed_whole_starts_again_with_all_data(tmp_path: Path) -> None:
+    """After SIGKILL of every process at once, under load, the next start has every run."""
+    with TrialogService(tmp_path) as service:
+        session = trialog.Session(url=service.url, spool_dir=tmp_path / "spool")
+        with Trainer(session, tmp_path, ("lifecycle", "during")) as trainer:
+            trainer.wait_progress()
+            service.kill_whole()
+            assert (service.data_dir / "postgres" / "postmaster.pid").exists()
+            service.start()
+            trainer.check_so_far(trainer.wait_progress())
+            trainer.tell_end()
+            trainer.wait_end()
+        trainer.check_exact()
+
+
+# L1 L5
+def test_up_says_whether_it_lives_and_is_ready(running: TrialogService) -> None:
+    """/healthz and /readyz answer once the line with the address is printed."""
+    assert answer_of(f"{running.url}/healthz")["status"] == "alive"
+    assert answer_of(f"{running.url}/readyz")["status"] == "ready"
+
+
+def test_second_up_on_one_folder_is_refused_in_one_line(running: TrialogService) -> None:
+    """The folder has one service; a second one says so and ends with status 1."""
+    second = ServiceProcess("up", "--data-dir", str(running.data_dir), "--port", "0")
+    second.launch()
+    assert second.wait_ended() == 1
+    assert second.output == [
+        (
+            f"Error: another trialog already serves {running.data_dir}; use it, or give another "
+            "folder with --data-dir"
+        )
+    ]
+    assert answer_of(f"{running.url}/readyz")["status"] == "ready"
+
+
+def test_up_on_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
+    """A port that was asked for and is taken ends the start before anything is made."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        second = ServiceProcess("up", "--data-dir", str(tmp_path / "data"), "--port", port)
+        second.launch()
+        assert second.wait_ended() == 1
+    assert second.output[-1] == (
+        f"Error: port {port} on 127.0.0.1 is taken by another program; give another with --port, "
+        "or none"
+    )
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
+@pytest.fixture
+def folder_of_other() -> Iterator[tuple[Path, int | None]]:
+    """A folder of an ordinary user and that user's id; None when we are one ourselves."""
+    folder = Path(tempfile.mkdtemp(prefix="trialog-user-"))
+    user = None
+    if os.geteuid() == 0:
+        import pwd  # noqa: PLC0415  not on Windows
+
+        user = pwd.getpwnam(ORDINARY_USER).pw_uid
+        os.chown(folder, user, user)
+    try:
+        yield folder, user
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def can_run_as(user: int | None) -> bool:
+    """Tell whether an ordinary user may read this installation at all."""
+    probe = ServiceProcess("--help", user=user)
+    try:
+        probe.launch()
+    except PermissionError:
+        return False
+    return probe.wait_ended() == 0
+
+
+# L1
+def test_up_works_as_an_ordinary_user(
+    folder_of_other: tuple[Path, int | None], tmp_path: Path
+) -> None:
+    """Who is not root gets the same service; its files and processes are that user's."""
+    folder, user = folder_of_other
+    if not can_run_as(user):
+        pytest.skip("this installation lies in a folder that only root may enter")
+    with TrialogService(folder, user=user) as service:
+        log_run(service, tmp_path, "ordinary").check_exact()
+        owners = {process.uids().real for process in service.family()}
+        assert owners == {os.getuid() if user is None else user}
+        assert service.stop() == 0
+
+
+def test_up_in_a_folder_it_may_not_write_says_so_in_one_line(
+    folder_of_other: tuple[Path, int | None],
+) -> None:
+    """A folder of somebody else is named, with the remedy; there is no traceback."""
+    folder, user = folder_of_other
+    if not can_run_as(user):
+        pytest.skip("this installation lies in a folder that only root may enter")
+    if user is not None:
+        os.chown(folder, 0, 0)
+    folder.chmod(0o555)
+    refused = ServiceProcess("up", "--data-dir", str(folder), "--port", "0", user=user)
+    refused.launch()
+    assert refused.wait_ended() == 1
+    assert refused.output == [
+        (
+            f"Error: data folder {folder} cannot be written: Permission denied; make it this "
+            "user's, or give another with --data-dir"
+        )
+    ]
+
+
+def test_worker_of_up_ends_when_up_is_killed(tmp_path: Path) -> None:
+    """SIGKILL of the first process leaves no worker behind; its Postgres waits to be taken over."""
+    with TrialogService(tmp_path) as service:
+        worker, postgres = service.worker_pid, service.postgres_pid
+        service.kill()
+        wait_until(lambda: not is_alive(worker), "the worker ends")
+        assert psutil.pid_exists(postgres)
+        service.start()
+        assert service.postgres_pid == postgres
+        assert service.stop() == 0
+        assert not is_alive(postgres)
