@@ -10,41 +10,57 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import trialog
 
-# The children are forked before the SDK has a thread, and wait on a pipe that their parent closes:
-# the end of the pipe reaches all of them at once.
+# The children are forked before the SDK has a thread. Each tells by a pipe that it is at its
+# `yield`; when all are, their parent closes another pipe, whose end reaches all of them at once.
 _TOGETHER = """
 import json, os, sys
 import trialog
+
+def child(session, index, task, work, ready, gate):
+    try:
+        steps = work(session, index, *task["arguments"])
+        next(steps)
+        os.write(ready, b"r")
+        os.close(ready)
+        os.read(gate, 1)
+        next(steps)
+        answer = "error two yields"
+    except StopIteration as end:
+        answer = end.value
+    except trialog.ClientError as exc:
+        answer = "error " + exc.response["Error"]["Code"]
+    os.write(1, ("answer " + json.dumps([index, answer]) + "\\n").encode())
 
 def main():
     task = json.loads(sys.argv[1])
     session = trialog.Session(**task["session"])
     scope = {"trialog": trialog}
     exec(task["work"], scope)
-    gate_read, gate_write = os.pipe()
+    (ready_read, ready_write), (gate_read, gate_write) = os.pipe(), os.pipe()
     children = []
     for index in range(task["count"]):
-        child = os.fork()
-        if child == 0:
+        pid = os.fork()
+        if pid == 0:
             os.close(gate_write)
-            os.read(gate_read, 1)
-            try:
-                answer = scope["work"](session, index, *task["arguments"])
-            except trialog.ClientError as exc:
-                answer = "error " + exc.response["Error"]["Code"]
-            os.write(1, ("answer " + json.dumps([index, answer]) + "\\n").encode())
+            child(session, index, task, scope["work"], ready_write, gate_read)
             raise SystemExit(0)
-        children.append(child)
+        children.append(pid)
+    os.close(ready_write)
+    for _ in children:
+        os.read(ready_read, 1)  # nothing, at once, from a child that ended too early
     os.close(gate_write)
-    for child in children:
-        os.waitpid(child, 0)
+    for pid in children:
+        os.waitpid(pid, 0)
 
 main()
 """
 
 
 def run_together(session: trialog.Session, count: int, work: str, *arguments: str) -> list[object]:
-    """Run `work(session, index, *arguments)` in processes that begin together.
+    """Run the generator `work(session, index, *arguments)` in processes of their own.
+
+    What stands before its one `yield` is done by all of them before any of them goes on; then all
+    go on at the same moment.
 
     Args:
         session: what each process logs with.
@@ -53,7 +69,7 @@ def run_together(session: trialog.Session, count: int, work: str, *arguments: st
         arguments: further arguments of the function.
 
     Returns:
-        What each process returned, by its index; `error CODE` for a ClientError.
+        What each one returned, by its index; `error CODE` for a ClientError.
     """
     fields = {"url": session.url, "kafka": session.kafka, "spool_dir": str(session.spool_dir)}
     task = {"session": fields, "work": work, "count": count, "arguments": arguments}

@@ -36,6 +36,7 @@ ATTRIBUTES = (
 
 CREATE = """
 def work(session, index, name):
+    yield
     return trialog.Experiment.create(name, session=session).experiment_arn
 """
 

@@ -200,6 +200,7 @@ UNREACHABLE = """
 import sys, threading, time
 
 def work(session, index, name):
+    yield
     calls = []
     def see(event, arguments):
         if event.startswith("socket."):

@@ -278,6 +278,7 @@ NAIVE = """
 import datetime, os, time
 
 def work(session, index, name):
+    yield
     os.environ["TZ"] = "America/New_York"
     time.tzset()
     with trialog.Run(name, "one", session) as run:

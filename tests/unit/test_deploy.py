@@ -136,7 +136,10 @@ def test_compose_addresses_are_taken_by_the_settings() -> None:
             events_partitions=int(variables["TRIALOG_EVENTS_PARTITIONS"]),
         )
         assert settings.events_partitions == CLUSTER_PARTITIONS
-        assert settings.kafka in services()["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+        assert (
+            variables["TRIALOG_KAFKA"]
+            in services()["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+        )
         known = services()["postgres"]["environment"]
         assert f"//{known['POSTGRES_USER']}:secret@postgres:5432/{known['POSTGRES_DB']}" in postgres
 

@@ -80,7 +80,9 @@ def test_wrong_address_is_refused_before_anything_starts(
 )
 def test_right_address_is_taken(given: Mapping[str, str]) -> None:
     """All forms that the drivers know are let through."""
-    assert settings(**given)
+    taken = settings(**given)
+
+    assert {name: getattr(taken, name) for name in given} == given
 
 
 def test_wrong_postgres_address_keeps_its_password() -> None:
