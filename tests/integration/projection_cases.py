@@ -84,7 +84,10 @@ async def running(
 async def wait_applied(pool: Pool, log: Log, timeout_s: float = 20.0) -> None:
     """Wait until every record that is in the log now has been applied."""
     async with asyncio.timeout(timeout_s):
-        ends = {partition: (await log.bounds(partition))[1] for partition in topic_partitions(log)}
+        ends = {
+            partition: end
+            for partition, (_, end) in (await log.bounds(topic_partitions(log))).items()
+        }
         while True:
             rows = await pool.fetch("SELECT topic, partition, next_offset FROM trialog.leases")
             applied = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
@@ -133,7 +136,7 @@ async def series(pool: Pool, name: str, run_id: str = RUN) -> list[tuple[int, in
 async def append_again(log: Log) -> None:
     """Append everything that is in the log once more, as a producer that lost its answers does."""
     for partition in topic_partitions(log):
-        _, end = await log.bounds(partition)
+        _, end = (await log.bounds([partition]))[partition]
         records = await log.read_at(partition, range(end))
         again = [NewRecord(record.partition.topic, record.key, record.value) for record in records]
         if again:

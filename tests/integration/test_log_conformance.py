@@ -87,7 +87,7 @@ async def test_append_of_several_partitions_gives_positions_in_the_order_given(l
 async def test_append_of_nothing_gives_no_positions(log: Log) -> None:
     """An empty append is no error and stores nothing."""
     assert await log.append([]) == []
-    assert await log.bounds(PARTITION) == (0, 0)
+    assert (await log.bounds([PARTITION]))[PARTITION] == (0, 0)
 
 
 async def test_append_by_many_tasks_keeps_each_tasks_order(log: Log) -> None:
@@ -128,7 +128,7 @@ async def test_append_of_too_large_record_is_refused_and_stores_nothing(log: Log
     """One byte more than a record may have refuses the whole append, the good record too."""
     with pytest.raises(LimitExceededError, match="1048577 bytes"):
         await append_all(log, [b"good", bytes(RECORD_BYTES_MAX + 1)])
-    assert await log.bounds(PARTITION) == (0, 0)
+    assert (await log.bounds([PARTITION]))[PARTITION] == (0, 0)
 
 
 async def test_append_cancelled_by_its_caller_does_not_disturb_others(log: Log) -> None:
@@ -138,7 +138,7 @@ async def test_append_cancelled_by_its_caller_does_not_disturb_others(log: Log) 
     calls[4].cancel()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(answer, BaseException) for answer in answers) <= 1
-    _, end = await log.bounds(PARTITION)
+    _, end = (await log.bounds([PARTITION]))[PARTITION]
     async with reading(log, {PARTITION: 0}) as reader:
         records = await read_records(reader, end)
     assert {str(number).encode() for number in range(9) if number != 4} <= {
@@ -276,7 +276,7 @@ async def test_fetch_of_a_lost_record_raises_offset_missing(store: LogStore, log
     """Records that are gone stop the reader with the bounds of what is left."""
     await append_all(log, [b"0", b"1", b"2", b"3"])
     await store.lose_before(PARTITION, 3)
-    assert await log.bounds(PARTITION) == (3, 4)
+    assert (await log.bounds([PARTITION]))[PARTITION] == (3, 4)
     async with reading(log, {PARTITION: 1}) as reader:
         with pytest.raises(OffsetMissing) as caught:
             await reader.fetch(bytes_max=BYTES_MAX, wait_s=WAIT_S)
@@ -296,13 +296,13 @@ async def test_fetch_after_offset_missing_reads_from_a_new_assignment(log: Log) 
 async def test_bounds_of_empty_partition_are_zero(log: Log) -> None:
     """An empty partition starts and ends at 0."""
     for partition in topic_partitions(log):
-        assert await log.bounds(partition) == (0, 0)
+        assert (await log.bounds([partition]))[partition] == (0, 0)
 
 
 async def test_bounds_end_where_the_next_record_goes(log: Log) -> None:
     """The end is the offset that the next append gets."""
     await append_all(log, [b"0", b"1", b"2"])
-    _, end = await log.bounds(PARTITION)
+    _, end = (await log.bounds([PARTITION]))[PARTITION]
     assert await append_all(log, [b"3"]) == [at(PARTITION, end)]
 
 

@@ -26,7 +26,7 @@ from trialog_schemas.limits import RECORD_BYTES_MAX
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, partition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from trialog_schemas.wire import Position
 
@@ -121,8 +121,8 @@ class Log(Protocol):
         """Return a new reader, without an assignment."""
         ...
 
-    async def bounds(self, partition: Partition) -> tuple[int, int]:
-        """Return the first offset that is there and the offset the next record will get.
+    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """Return of each partition the first offset that is there and the next record's.
 
         Raises:
             UnavailableError: the store does not answer.

@@ -36,7 +36,7 @@ from trialog_server.postgres.pool import postgres_away
 from trialog_server.postgres.queries import load_query
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from trialog_server.log.base import LogRecord, NewRecord
     from trialog_server.postgres.pool import Pool
@@ -123,16 +123,17 @@ class EmbeddedLog:
         """Return a new reader, without an assignment."""
         return EmbeddedLogReader(self._table, self._wakeups)
 
-    async def bounds(self, partition: Partition) -> tuple[int, int]:
-        """Return the first offset that is there and the offset the next record will get."""
-        return (await self._table.bounds([partition]))[partition]
+    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """Return of each partition the first offset that is there and the next record's."""
+        return await self._table.bounds(partitions)
 
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
         records = await self._table.read_at(partition, offsets)
         missing = set(offsets) - {record.offset for record in records}
         if missing:
-            raise OffsetMissing(partition, min(missing), *await self.bounds(partition))
+            bounds = await self.bounds([partition])
+            raise OffsetMissing(partition, min(missing), *bounds[partition])
         return records
 
     def partition_count(self, topic: str) -> int:

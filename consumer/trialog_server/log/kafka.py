@@ -41,7 +41,7 @@ from trialog_server.log.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from trialog_server.log.base import NewRecord
 
@@ -183,10 +183,10 @@ class KafkaLog:
         """Return a new reader, without an assignment."""
         return KafkaLogReader(self._settings)
 
-    async def bounds(self, partition: Partition) -> tuple[int, int]:
-        """Return the first offset that is there and the offset the next record will get."""
+    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """Return of each partition the first offset that is there and the next record's."""
         async with self._lookup_lock:
-            return (await self._lookup.bounds([partition]))[partition]
+            return await self._lookup.bounds(partitions)
 
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
@@ -335,9 +335,12 @@ class _Connection:
         """Return a few records from an offset on that is known to be there."""
         await self.assign({partition: offset})
         found = await self.poll(self._settings.answer_timeout_s)
+        # An assigned consumer goes on fetching: a broker answers the next question only after the
+        # fetch that waits at the end of the partition.
+        await self.assign({})
         return found.get(partition, [])
 
-    async def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
         """Return where each partition starts and ends."""
         asked = [self._settings.place(partition) for partition in partitions]
         async with self._answering() as consumer:

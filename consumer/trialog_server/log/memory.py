@@ -24,7 +24,7 @@ from trialog_server.log.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from trialog_server.log.base import NewRecord
 
@@ -61,10 +61,10 @@ class MemoryLog:
         """Return a new reader, without an assignment."""
         return MemoryLogReader(self)
 
-    async def bounds(self, partition: Partition) -> tuple[int, int]:
-        """Return 0 and the offset the next record will get."""
+    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """Return of each partition 0 and the offset the next record will get."""
         self.check_here()
-        return 0, len(self._records[partition])
+        return {partition: (0, len(self._records[partition])) for partition in partitions}
 
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""

@@ -12,7 +12,7 @@ from trialog_schemas.errors import UnavailableError, ValidationError
 from trialog_schemas.events import NIL_ID
 from trialog_schemas.rules import RULES_VERSION
 from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
-from trialog_server.log.base import Partition
+from trialog_server.log.base import topic_partitions
 from trialog_server.read.ask import ask
 from trialog_server.read.list_rejections import writer_rejections
 from trialog_server.serve.questions import WaitS, parse_positions
@@ -107,13 +107,13 @@ class ServiceRoutes:
         return json_response(content)
 
     async def _measure_lag(self) -> None:
-        applied = self._service.applied
+        applied, log = self._service.applied, self._service.log
         await applied.refresh()
-        for topic, short_name in SHORT_NAME_BY_TOPIC.items():
-            for number in range(self._service.log.partition_count(topic)):
-                _start, end = await self._service.log.bounds(Partition(topic, number))
-                lag = end - applied.next_offsets.get((topic, number), 0)
-                self._service.telemetry.lag_records.labels(short_name, str(number)).set(lag)
+        bounds = await log.bounds(topic_partitions(log))
+        for (topic, number), (_start, end) in bounds.items():
+            lag = end - applied.next_offsets.get((topic, number), 0)
+            labels = SHORT_NAME_BY_TOPIC[topic], str(number)
+            self._service.telemetry.lag_records.labels(*labels).set(lag)
 
 
 def service_version() -> str:
