@@ -393,10 +393,7 @@ class Spool:
             _point_appender(segment, self._lock, self._point_anew),
             _row_appender(segment, self._lock, self._row_anew),
         )
-        if number > self._number:
-            self._go_over(number, segment, appenders)
-        # Else a signal handler that logged meanwhile has gone over to a later one; ours stays
-        # empty.
+        self._go_over(number, segment, appenders)
 
     def _allocate_next(self, size: int) -> tuple[int, mmap.mmap]:
         usual = SEGMENT_BYTES if self._number else FIRST_SEGMENT_BYTES
@@ -419,6 +416,8 @@ class Spool:
         logs finds either the old segment, not ended yet, or the new one.
         """
         old_number, old = self._number, self._segment
+        if number < old_number:
+            return  # a handler that logged meanwhile has gone over to a later one; ours stays empty
         self._number, self._segment = number, segment
         self.append_point, self.append_row = appenders
         if old is None:

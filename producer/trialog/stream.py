@@ -128,15 +128,17 @@ class StreamReader:
         The last record of a stretch carries the `Ack` that its acceptance earns. Stop only behind
         such a one; the reader goes on from there, so `restart` it if the log did not take it.
         """
+        before = self.ack.segment
         for number in self._folder.segments():
-            if number < self.ack.segment or (end is not None and number > end[0]):
+            if number < before or (end is not None and number > end[0]):
                 continue
+            for missing in range(before + 1, number):
+                self._lose(missing, [Damage(0, 0)])
             stop = end[1] if end is not None and number == end[0] else None
             yield from self._segment_records(number, stop)
+            before = number
 
     def _segment_records(self, number: int, stop: int | None) -> Iterator[ReadyRecord]:
-        if number > self.ack.segment + 1:
-            self._lose(number - 1, [Damage(0, 0)])
         start = self.ack.offset if number == self.ack.segment else SEGMENT_HEAD.size
         base = start if number == self._scanned else SEGMENT_HEAD.size
         data = memoryview(self._folder.read_segment(number, base, stop))

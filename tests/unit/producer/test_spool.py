@@ -16,6 +16,7 @@ import pytest
 from tests.unit.producer.spools import bits, events_of, new_folder, points_of
 from trialog.spool import (
     DROPPED_TAG,
+    FIRST_SEGMENT_BYTES,
     ROOM_CHECK_S,
     ROW_NAMES_MAX,
     SEGMENT_BYTES,
@@ -292,6 +293,32 @@ def test_spool_keeps_what_a_signal_handler_logs_amid_a_log_call(folder: SpoolFol
     assert handled > 0
     assert len(points["loss"]) == 60_000
     assert sorted(step for step, _, _ in points["count"]) == list(range(handled))
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "behind"])
+def test_spool_whose_handler_logs_amid_a_new_segment_keeps_the_order(
+    folder: SpoolFolder, *, is_before: bool
+) -> None:
+    """Two segments are begun at once: the later one is used, the other is empty and no damage."""
+    handled: list[int] = []
+
+    def interrupted(path: Path, size: int) -> mmap.mmap:
+        is_first = path == folder.segment_path(2)
+        memory = None if is_first and is_before else allocate(path, size)
+        if is_first and not handled:
+            handled.append(1)
+            spool.append_event(ParametersLogged({"large": "x" * FIRST_SEGMENT_BYTES}))
+        return allocate(path, size) if memory is None else memory
+
+    spool = Spool(folder, interrupted)
+    spool.append_point("loss", 1, 1, 0.5)
+    spool.append_event(ParametersLogged({"large": "y" * FIRST_SEGMENT_BYTES}))
+    spool.append_point("loss", 2, 2, 0.25)
+    spool.close()
+    found = events(folder)
+    texts = [e.body.parameters["large"] for e in found if isinstance(e.body, ParametersLogged)]
+    assert [str(text)[0] for text in texts] == ["x", "y"]
+    assert points_of(found)["loss"] == [(1, 1, bits(0.5)), (2, 2, bits(0.25))]
 
 
 # K9
