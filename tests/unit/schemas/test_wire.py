@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import struct
@@ -39,7 +40,7 @@ from trialog_schemas.events import (
 from trialog_schemas.limits import PAYLOAD_BYTES_MAX, RECORD_BYTES_MAX, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 RUN, WRITER, OTHER = "ab" * 16, "cd" * 16, "ef" * 16
 AT_US = 1_700_000_000_123_456
@@ -104,6 +105,14 @@ def record_of(bodies: Sequence[Body], first_seq: int = 1) -> bytes:
     return wire.pack_record(header(len(bodies), is_catalog=is_catalog, first_seq=first_seq), events)
 
 
+def flipped(data: bytes) -> Iterator[bytes]:
+    """Yield the bytes with each of their bits flipped, one at a time."""
+    for at in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[at // 8] ^= 1 << at % 8
+        yield bytes(damaged)
+
+
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
 def test_record_of_each_event_comes_back_equal(body: Body) -> None:
     """Every event type survives the way to bytes and back, with its envelope."""
@@ -157,18 +166,26 @@ def test_record_of_random_bytes_raises_nothing_but_wire_error(data: bytes) -> No
             decode.unpack_record(prefix + data)
 
 
-@given(st.integers(0), st.integers(0, 7))
-def test_record_with_a_flipped_bit_never_comes_back_as_it_was(position: int, bit: int) -> None:
+def test_raw_record_with_a_flipped_bit_never_comes_back_as_it_was() -> None:
     """A flipped bit is an error, an unknown event, or at least visible in what is read."""
+    whole = record_of([BODIES[8]])
+    assert whole[len(wire.MAGIC) + 1] == wire.CODEC_RAW
+    told = decode.unpack_record(whole)
+    for damaged in flipped(whole):
+        with contextlib.suppress(WireError):
+            assert decode.unpack_record(damaged) != told
+
+
+def test_compressed_record_with_a_flipped_bit_raises_nothing_but_wire_error() -> None:
+    """Some bits of a zstd frame say nothing; a flip of any other one is an error or a change."""
     whole = record_of([BODIES[9], BODIES[8]])
-    at = position % len(whole)
-    damaged = bytearray(whole)
-    damaged[at] ^= 1 << bit
-    try:
-        got = decode.unpack_record(bytes(damaged))
-    except WireError:
-        return
-    assert got != decode.unpack_record(whole)
+    assert whole[len(wire.MAGIC) + 1] == wire.CODEC_ZSTD
+    told = decode.unpack_record(whole)
+    harmless = 0
+    for damaged in flipped(whole):
+        with contextlib.suppress(WireError):
+            harmless += decode.unpack_record(damaged) == told
+    assert harmless < len(whole) * 8 / 100
 
 
 def test_unknown_type_and_version_keep_their_place() -> None:
