@@ -1,13 +1,13 @@
 """What the sender says to people, each thing once; must not decide or do anything.
 
-All of it goes through structlog under the name `trialog`, so that a program can send it elsewhere.
+Where it goes is `notice_logger`'s.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
+from trialog.notice_logger import notice_logger
 
 if TYPE_CHECKING:
     from trialog.adoption import SpoolReport
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _SAID_MAX = 1000
 """Reasons that are remembered as said; beyond it some are said again."""
-
-log = structlog.get_logger("trialog")
 
 
 class Notices:
@@ -32,7 +30,7 @@ class Notices:
         """Say that the log cannot be reached, and what becomes of the data meanwhile."""
         if not self.is_away:
             self.is_away = True
-            log.warning(
+            notice_logger().warning(
                 "the log cannot be reached; events are kept in the spool and sent later",
                 address=self._endpoint.log_address,
                 spool=str(self._endpoint.spool_dir),
@@ -43,12 +41,14 @@ class Notices:
         """Say that a log which was away is there again."""
         if self.is_away:
             self.is_away = False
-            log.info("the log is back; what was kept is sent", address=self._endpoint.log_address)
+            notice_logger().info(
+                "the log is back; what was kept is sent", address=self._endpoint.log_address
+            )
 
     def store(self, fault: str | None) -> None:
         """Say that artifacts wait because their store is away while the log is not."""
         if fault is not None and self._is_new(fault):
-            log.warning(
+            notice_logger().warning(
                 "artifacts cannot be stored now; they are kept in the spool and sent later",
                 address=self._endpoint.url,
                 spool=str(self._endpoint.spool_dir),
@@ -60,7 +60,7 @@ class Notices:
         meta = shipment.folder.meta
         run, path = f"{meta.experiment_name}/{meta.run_name}", str(shipment.folder.path)
         if shipment.trouble is not None and self._is_new(shipment.trouble):
-            log.warning(
+            notice_logger().warning(
                 "a spool cannot be sent now and is tried again",
                 run=run,
                 spool=path,
@@ -69,7 +69,7 @@ class Notices:
         self._refused(run, path, shipment.refusals)
         spool = shipment.spool
         if spool is not None and spool.dropped_calls and self._is_new(f"dropped {meta.writer_id}"):
-            log.warning(
+            notice_logger().warning(
                 "the disk is full: log calls are dropped and counted until there is room",
                 run=run,
                 spool=path,
@@ -78,37 +78,45 @@ class Notices:
     def adopted(self, report: SpoolReport) -> None:
         """Say what became of a dead process's spool, if it is worth a word."""
         if report.outcome == "sent":
-            log.info("sent what an earlier process left", run=report.run, bytes=report.bytes_sent)
+            notice_logger().info(
+                "sent what an earlier process left", run=report.run, bytes=report.bytes_sent
+            )
         if report.lost:
-            log.warning(
+            notice_logger().warning(
                 "a spool is damaged; what is whole was sent, the segments are kept",
                 run=report.run,
                 spool=str(report.path),
                 bytes_lost=report.bytes_lost,
             )
         if report.reason and self._is_new(report.reason):
-            log.warning("a spool is left as it is", spool=str(report.path), reason=report.reason)
+            notice_logger().warning(
+                "a spool is left as it is", spool=str(report.path), reason=report.reason
+            )
         self._refused(report.run, str(report.path), report.refusals)
 
     def slow_upload(self, size: int) -> None:
         """Say that an upload is still under way."""
-        log.info("an artifact is still being uploaded", bytes=size, address=self._endpoint.url)
+        notice_logger().info(
+            "an artifact is still being uploaded", bytes=size, address=self._endpoint.url
+        )
 
     def kept(self, runs: int) -> None:
         """Say at the end of the program what is not with the log."""
         are_kept = "1 run is kept" if runs == 1 else f"{runs} runs are kept"
         where = self._endpoint.spool_dir
         said = f"{are_kept} in {where}; `trialog sync` or the next run sends them"
-        log.warning(said)
+        notice_logger().warning(said)
 
     def defect(self, error: Exception) -> None:
         """Say that something of ours broke, with where."""
         if self._is_new(f"{type(error).__name__}: {error}"):
-            log.error("a defect of trialog; nothing recorded is lost by it", exc_info=error)
+            notice_logger().error(
+                "a defect of trialog; nothing recorded is lost by it", exc_info=error
+            )
 
     def _refused(self, run: str, path: str, refusals: list[str]) -> None:
         if refusals:
-            log.warning(
+            notice_logger().warning(
                 "records or artifacts were refused and are kept",
                 run=run,
                 refused=len(refusals),

@@ -12,9 +12,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, NoReturn
 
-import structlog
-
 from trialog.newest_positions import note_positions
+from trialog.notice_logger import notice_logger
 from trialog.run_lifecycle import ending_of, join_run, new_meta
 from trialog.run_writer import RunWriter
 from trialog_schemas.errors import ClientError, SpoolError, UnavailableError
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 APPLIED_WAIT_S = 5.0
 """How long one question whether the log is applied waits for it."""
-
-log = structlog.get_logger("trialog")
 
 
 class RunBlock:
@@ -95,7 +92,7 @@ class RunBlock:
             # A child that never logged has nothing to say, unless it failed.
             writer = self._writer if ending.status == "Completed" else self.writer()
         except SpoolError as exc:
-            log.warning("a failure could not be recorded", reason=exc.message)
+            notice_logger().warning("a failure could not be recorded", reason=exc.message)
             writer = None
         self.is_open, self.spool = False, None
         if writer is None:
