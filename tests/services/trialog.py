@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,29 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def interpreter_for(user: int) -> tuple[str, dict[str, str]]:
+    """Return a Python that a user may run, and the variables that give it what ours has.
+
+    Raises:
+        ServiceUnavailableError: every Python here lies in a folder that only root may enter.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for path in (sys.executable, shutil.which(version, path=os.defpath)):
+        if path is not None:
+            with contextlib.suppress(PermissionError):
+                subprocess.run(
+                    [path, "-c", "import trialog_server"],
+                    env={**os.environ, **variables},
+                    user=user,
+                    group=user,
+                    extra_groups=[],
+                    check=True,
+                )
+                return path, variables
+    raise ServiceUnavailableError(f"user {user} may run no {version} of this machine")
 
 
 class ServiceProcess:
@@ -91,13 +115,16 @@ class ServiceProcess:
 
     def launch(self) -> None:
         """Start the command; do not wait."""
+        interpreter, variables = sys.executable, dict[str, str]()
+        if self._user is not None:
+            interpreter, variables = interpreter_for(self._user)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "trialog_server", *self.arguments],
+            [interpreter, "-m", "trialog_server", *self.arguments],
             stdin=subprocess.PIPE,  # its end tells a worker that its parent is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **self._environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **variables, **self._environment},
             start_new_session=True,
             user=self._user,
             group=self._user,
