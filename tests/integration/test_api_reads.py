@@ -12,7 +12,7 @@ import pytest
 from tests.integration.api_service import open_api, record_of
 from tests.integration.read_model_rows import RunRow, Series
 from trialog_schemas.events import LongBlock, MetricsLogged, ParametersLogged
-from trialog_schemas.wire import EVENTS_TOPIC
+from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC
 from trialog_server.log.base import NewRecord
 
 if TYPE_CHECKING:
@@ -294,6 +294,23 @@ async def test_rejections_come_in_order_of_the_log_and_in_pages(api: Api) -> Non
     assert rest["next_token"] is None
     assert found[0]["position"] == "events:0:1"
     assert (found[0]["code"], found[0]["facts"]) == ("param_immutable", {"kept": "0.1"})
+
+
+async def test_rejections_of_the_catalog_are_pages_of_a_run_too(api: Api) -> None:
+    """A refusal of the run's own name counts its items below zero, and a page may end there."""
+    run_id = await make_run(api, RunRow())
+    for item in (-1, -2, 0):
+        await api.rows.rejection(run_id, 7, writer_id=uuid4(), item=item)
+    await api.pool.execute("UPDATE gen_1.rejections SET topic = $1 WHERE item < 0", CATALOG_TOPIC)
+    path, params, found = f"/api/v1/runs/{run_id.hex}/rejections", {"max_results": "1"}, []
+
+    for _ in range(3):
+        page = (await api.client.get(path, params=params)).json()
+        found.append(page["rejections"][0]["item"])
+        params["next_token"] = page["next_token"] or ""
+
+    assert sorted(found[:2]) == [-2, -1]
+    assert (found[2], page["next_token"]) == (0, None)
 
 
 async def test_events_are_read_from_the_log_with_their_verdicts(api: Api) -> None:

@@ -319,13 +319,15 @@ async def test_search_runs_pages_meet_without_gap_or_overlap(searched: Pool, ord
     assert token is None
 
 
-async def test_search_runs_token_of_another_order_is_refused(searched: Pool) -> None:
-    """A token belongs to the order it was given for."""
-    first = await search_runs(searched, ACCOUNT, "e", RunSearch(order_by="run_name", max_results=1))
+@pytest.mark.parametrize("other", ["status", "run_name desc", "params.b", "metrics.a"])
+async def test_search_runs_token_of_another_order_is_refused(searched: Pool, other: str) -> None:
+    """A token belongs to the order it was given for: field, name and direction."""
+    order_by = "run_name" if other.startswith(("status", "run_name")) else "params.a"
+    first = await search_runs(searched, ACCOUNT, "e", RunSearch(order_by=order_by, max_results=1))
 
     with pytest.raises(ValidationError, match="next_token"):
         await search_runs(
-            searched, ACCOUNT, "e", RunSearch(order_by="status", next_token=first.next_token)
+            searched, ACCOUNT, "e", RunSearch(order_by=other, next_token=first.next_token)
         )
 
 

@@ -7,7 +7,7 @@ nothing of it is remembered between batches.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from trialog_schemas.catalog_rules import (
     CatalogState,
@@ -34,6 +34,7 @@ from trialog_server.project.fold_runs import (
     index_row,
     quarantining,
     rejection_rows,
+    writer_row,
 )
 from trialog_server.project.rows import time_of
 from trialog_server.project.runs import Writer
@@ -82,6 +83,13 @@ class NewRun:
     log_offset: int
 
 
+class Deletion(NamedTuple):
+    """When the log took an event that deletes something, and where it is."""
+
+    at_us: int
+    log_offset: int
+
+
 @dataclass(slots=True)
 class Catalog:
     """The slice of the catalog that a batch names, and what the batch changes in it."""
@@ -90,8 +98,8 @@ class Catalog:
     writers: dict[str, Writer] = field(default_factory=dict)
     new_experiments: dict[str, NewExperiment] = field(default_factory=dict)
     new_runs: dict[str, NewRun] = field(default_factory=dict)
-    deleted_experiments: dict[str, int] = field(default_factory=dict)
-    deleted_runs: dict[str, int] = field(default_factory=dict)
+    deleted_experiments: dict[str, Deletion] = field(default_factory=dict)
+    deleted_runs: dict[str, Deletion] = field(default_factory=dict)
     touched: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
@@ -212,11 +220,11 @@ def _fold_record(catalog: Catalog, record: Decoded, partition: Partition, folded
             folded.dead += 1
         else:
             _fold_event(catalog, record, event, partition, folded)
-    writer.last_seq, writer.chain = fresh[-1].seq, fresh[-1].digest
+    writer.move_to(record.log_offset, fresh[-1])
     folded.touched_writers.add(header.writer_id)
     folded.events += len(fresh)
-    run_id = next((shown for shown in map(_run_of, fresh) if shown != NIL_ID), NIL_ID)
-    folded.rows.add("record_index", index_row(partition, record, run_id))
+    runs = {run_id: None for run_id in map(_run_of, fresh) if run_id != NIL_ID} or {NIL_ID: None}
+    folded.rows.extend("record_index", (index_row(partition, record, run_id) for run_id in runs))
 
 
 def _run_of(event: Event | UnknownEvent) -> str:
@@ -251,9 +259,9 @@ def _fold_event(
             catalog.touched.get(body.experiment_id), record.at_us, event.user
         )
     elif isinstance(body, ExperimentDeleted):
-        catalog.deleted_experiments[body.experiment_id] = record.at_us
+        catalog.deleted_experiments[body.experiment_id] = Deletion(record.at_us, record.log_offset)
     elif isinstance(body, RunDeleted):
-        catalog.deleted_runs[body.run_id] = record.at_us
+        catalog.deleted_runs[body.run_id] = Deletion(record.at_us, record.log_offset)
     account.state = evolve_catalog(account.state, verdict)
 
 
@@ -273,12 +281,13 @@ def _later(known: tuple[int, str] | None, at_us: int, user: str) -> tuple[int, s
 
 def _add_rows(catalog: Catalog, folded: Folded) -> None:
     rows = folded.rows
-    for experiment_id, deleted_us in catalog.deleted_experiments.items():
+    for experiment_id, deletion in catalog.deleted_experiments.items():
         if experiment_id not in catalog.new_experiments:
-            rows.add("delete_experiments", (experiment_id, time_of(deleted_us)))
-    for run_id, deleted_us in catalog.deleted_runs.items():
+            row = (experiment_id, time_of(deletion.at_us), deletion.log_offset)
+            rows.add("delete_experiments", row)
+    for run_id, deletion in catalog.deleted_runs.items():
         if run_id not in catalog.new_runs:
-            rows.add("delete_runs", (run_id, time_of(deleted_us)))
+            rows.add("delete_runs", (run_id, time_of(deletion.at_us), deletion.log_offset))
     for new_experiment in catalog.new_experiments.values():
         rows.add("insert_experiments", _experiment_row(catalog, new_experiment))
     for new_run in catalog.new_runs.values():
@@ -287,12 +296,12 @@ def _add_rows(catalog: Catalog, folded: Folded) -> None:
         rows.add("touch_experiments", (experiment_id, time_of(at_us), whom(user)))
     for writer_id in folded.touched_writers:
         writer = catalog.writers[writer_id]
-        rows.add("upsert_writers", (NIL_ID, writer_id, writer.last_seq, writer.chain))
+        rows.add("upsert_writers", writer_row(NIL_ID, writer_id, writer))
 
 
 def _experiment_row(catalog: Catalog, new: NewExperiment) -> Row:
     body, created_at = new.body, time_of(new.at_us)
-    deleted_us = catalog.deleted_experiments.get(body.experiment_id)
+    deletion = catalog.deleted_experiments.get(body.experiment_id)
     return (
         body.experiment_id,
         new.account,
@@ -304,14 +313,15 @@ def _experiment_row(catalog: Catalog, new: NewExperiment) -> Row:
         whom(new.user),
         created_at,
         whom(new.user),
-        None if deleted_us is None else time_of(deleted_us),
+        None if deletion is None else time_of(deletion.at_us),
         new.log_offset,
+        None if deletion is None else deletion.log_offset,
     )
 
 
 def _run_row(catalog: Catalog, new: NewRun) -> Row:
     body = new.body
-    deleted_us = catalog.deleted_runs.get(body.run_id)
+    deletion = catalog.deleted_runs.get(body.run_id)
     return (
         body.run_id,
         new.account,
@@ -322,8 +332,9 @@ def _run_row(catalog: Catalog, new: NewRun) -> Row:
         body.parent_run_id,
         time_of(new.at_us),
         whom(new.user),
-        None if deleted_us is None else time_of(deleted_us),
+        None if deletion is None else time_of(deletion.at_us),
         new.log_offset,
+        None if deletion is None else deletion.log_offset,
     )
 
 

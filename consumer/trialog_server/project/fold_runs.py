@@ -132,7 +132,7 @@ def _fold_record(run: KnownRun, record: Decoded, partition: Partition, folded: F
             folded.dead += 1
         else:
             _fold_event(run, record, event, partition, folded)
-    writer.last_seq, writer.chain = fresh[-1].seq, fresh[-1].digest
+    writer.move_to(record.log_offset, fresh[-1])
     folded.touched_writers.add(header.writer_id)
     folded.events += len(fresh)
     folded.rows.add("record_index", index_row(partition, record, run.run_id))
@@ -199,7 +199,7 @@ def _finish(run: KnownRun, partition: Partition, folded: Folded) -> None:
     folded.rows.extend("upsert_metric_summaries", (_summary_row(run, name) for name in changed))
     for writer_id in folded.touched_writers:
         writer = run.writers[writer_id]
-        folded.rows.add("upsert_writers", (run.run_id, writer_id, writer.last_seq, writer.chain))
+        folded.rows.add("upsert_writers", writer_row(run.run_id, writer_id, writer))
     if folded.touched_writers:
         folded.rows.add("upsert_run_states", _run_state_row(run, partition))
 
@@ -233,6 +233,11 @@ def rejection_rows(
         )
         for item, rejection in enumerate(verdict.rejections, start=first)
     ]
+
+
+def writer_row(run_id: str, writer_id: str, writer: Writer) -> Row:
+    """Return the row that says how far a writer is; the catalog's writers have no run."""
+    return (run_id, writer_id, writer.last_seq, writer.chain, writer.log_offset)
 
 
 def dead_row(partition: Partition, record: Decoded, reason: str) -> Row:

@@ -21,15 +21,21 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from trialog_schemas.decode import AnyEvent
     from trialog_server.postgres.pool import Connection
 
 
 @dataclass(slots=True)
 class Writer:
-    """How far a writer's count and chain are."""
+    """How far a writer's count and chain are, and where its newest event is once one was folded."""
 
     last_seq: int = 0
     chain: bytes | None = None
+    log_offset: int = -1
+
+    def move_to(self, log_offset: int, event: AnyEvent) -> None:
+        """Remember an event as the writer's newest."""
+        self.last_seq, self.chain, self.log_offset = event.seq, event.digest, log_offset
 
 
 @dataclass(slots=True)

@@ -24,8 +24,7 @@ class Telemetry:
         fenced: partitions lost to another worker in the middle of a batch.
         merged_chunks: small chunks that went into larger ones.
         next_offsets: per partition, where reading resumes.
-        next_offsets: dict[str, int] = field(default_factory=dict)
-    lag_s: per partition, age in seconds of the newest record applied when it was applied.
+        lag_s: per partition, age in seconds of the newest record applied when it was applied.
         stopped: partitions that stand still because the log lost an offset; needs an operator.
     """
 

@@ -24,6 +24,9 @@ WRITER_REJECTIONS_MAX = 1000
 
 SEQ_MAX = 2**63 - 1
 
+ITEM_END = 2**31
+"""Items are signed 32-bit integers: the catalog's refusals of a run count −1, −2 … (fold_runs)."""
+
 
 @dataclass(frozen=True, slots=True)
 class RejectionView:
@@ -113,6 +116,7 @@ def _place_of(token: str | None) -> tuple[str | int | UUID | None, ...]:
     if token is None:
         return (None, None, None, None, None)
     match decode_token("rejections", token):
-        case [str(topic), int(offset), str(writer), int(seq), int(item)] if 0 <= item < 2**31:
-            return (topic, offset, token_id(writer), seq, item)
+        case [str(topic), int(offset), str(writer), int(seq), int(item)]:
+            if -ITEM_END <= item < ITEM_END:
+                return (topic, offset, token_id(writer), seq, item)
     raise bad_token(token)

@@ -88,7 +88,8 @@ def token_after(request: PageRequest, time: datetime, name: str, item_id: str) -
 
 def encode_token(kind: str, *parts: TokenPart) -> str:
     """Pack the parts of a place; `kind` names the question that the token belongs to."""
-    packed = json.dumps([kind, *parts], separators=(",", ":")).encode()
+    # As UTF-8: a value of 256 emoji as escapes would be longer than any token may be.
+    packed = json.dumps([kind, *parts], separators=(",", ":"), ensure_ascii=False).encode()
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 

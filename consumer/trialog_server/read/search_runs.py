@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from trialog_schemas.names import check_page_size
@@ -86,7 +87,9 @@ async def search_runs(pool: Pool, account: str, experiment_name: str, search: Ru
 
 def _kind(order: Order) -> str:
     direction = "descending" if order.is_descending else "ascending"
-    return f"search {order.source} {order.field} {direction}"
+    # A digest, because a name may be as long as a whole token.
+    name = blake2b(order.name.encode(), digest_size=8).hexdigest()
+    return f"search {order.source} {name} {order.field} {direction}"
 
 
 def _token_after(order: Order, row: asyncpg.Record) -> str:

@@ -151,6 +151,49 @@ def test_catalog_record_is_indexed_under_its_run() -> None:
     assert row[3] == RUN
 
 
+def test_catalog_record_of_several_runs_is_indexed_under_each() -> None:
+    """No run's history lacks its creation because another run was created beside it.  # K7."""
+    record = catalog_writer().record(run_created(), run_created(OTHER, "second"), RunDeleted(RUN))
+    rows = fold(Catalog(), record, first=6).rows.of("record_index")
+    assert [(row[2], row[3]) for row in rows] == [(6, RUN), (6, OTHER)]
+
+
+def test_catalog_record_about_no_run_is_indexed_under_none() -> None:
+    """An experiment's creation is findable in the log as well."""
+    record = catalog_writer().record(ExperimentCreated("0192" + "0" * 28, "new"))
+    assert [row[3] for row in fold(Catalog(), record).rows.of("record_index")] == [NIL_ID]
+
+
+def test_catalog_deletions_keep_where_the_log_has_them() -> None:
+    """What deleted a run or an experiment can be traced back to its event."""
+    writer = catalog_writer()
+    rows = fold(
+        known(), writer.record(RunDeleted(RUN)), writer.record(ExperimentDeleted(EXPERIMENT)),
+        first=20,
+    ).rows  # fmt: skip
+    assert [row[2] for row in rows.of("delete_runs")] == [20]
+    assert [row[2] for row in rows.of("delete_experiments")] == [21]
+
+
+def test_catalog_things_made_and_deleted_in_one_batch_keep_both_places() -> None:
+    """The row of a short life names the offset of its beginning and of its end."""
+    writer = catalog_writer()
+    made = writer.record(run_created())
+    gone = writer.record(RunDeleted(RUN), ExperimentDeleted(EXPERIMENT))
+    rows = fold(Catalog(), made, gone, first=3).rows
+    (run,) = rows.of("insert_runs")
+    (experiment,) = rows.of("insert_experiments")
+    assert run[-2:] == experiment[-2:] == (3, 4)
+
+
+def test_catalog_writer_row_names_its_newest_event() -> None:
+    """How far a writer is comes with the offset at which it got there."""
+    writer = catalog_writer()
+    first, second = writer.record(run_created()), writer.record(run_created(OTHER, "second"))
+    (row,) = fold(Catalog(), first, second, first=8).rows.of("upsert_writers")
+    assert row == (NIL_ID, writer.writer_id, 2, writer.chain, 9)
+
+
 def test_whom_splits_user_and_host() -> None:
     """Both parts are shown apart; a user without host has an empty one.  # A13."""
     assert whom("ada@forge") == {"user": "ada", "host": "forge"}

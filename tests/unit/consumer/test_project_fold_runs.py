@@ -241,6 +241,14 @@ def test_fold_each_record_is_indexed_with_its_types() -> None:
     assert row[:8] == expected
 
 
+def test_fold_writer_row_names_its_newest_event() -> None:
+    """How far a writer is comes with the offset at which it got there; duplicates don't move it."""
+    run, writer = KnownRun(RUN), Writer()
+    first, second = writer.record(metrics([[1.0]])), writer.record(metrics([[2.0]]))
+    (row,) = fold(run, first, second, first, first=5).rows.of("upsert_writers")
+    assert row == (RUN, writer.writer_id, 2, writer.chain, 6)
+
+
 def test_fold_own_defect_is_raised_with_the_place() -> None:
     """Whatever breaks inside the fold is reported with run and offset, nothing else escapes."""
     run = KnownRun(RUN, tags=None)  # type: ignore[arg-type]

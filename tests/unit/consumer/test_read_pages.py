@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from trialog_schemas.errors import ValidationError
 from trialog_server.read.pages import (
+    TOKEN_CHARS_MAX,
     PageRequest,
     decode_token,
     encode_token,
@@ -109,3 +110,13 @@ def test_decode_token_with_text_that_postgres_cannot_take_is_refused(part: str) 
     """NUL and lone surrogates never reach the database."""
     with pytest.raises(ValidationError):
         decode_token("kind", packed(["kind", part]))
+
+
+@pytest.mark.parametrize("char", ["a", "\u20ac", "\U0001f600", "\u0001", "\u2028"])
+def test_token_of_the_longest_value_is_short_enough_to_be_taken(char: str) -> None:
+    """A list sorted by 256 characters of whatever kind gives tokens that it takes back."""
+    token = encode_token("search params 0123456789abcdef value ascending", 1, "0x0.0p+0",
+                         char * 256, ITEM)  # fmt: skip
+
+    assert len(token) <= TOKEN_CHARS_MAX
+    assert decode_token("search params 0123456789abcdef value ascending", token)[2] == char * 256

@@ -1,15 +1,23 @@
--- One live run with parameters, metric summaries and newest artifacts, by id or by its experiment's and its own name; served by runs_pkey or runs_live_name.
+-- One live run with parameters, metric summaries and newest artifacts, by id or by its experiment's and its own name; served by runs_pkey or runs_named.
 -- $1 account, $2 run id or null, $3 experiment name or null, $4 run name or null
 -- Of several runs with one name (MLflow clients may make them) the newest is given.
 WITH page AS (
-    SELECT r.*, r.name AS run_name, e.name AS experiment_name,
-           row_number() OVER (ORDER BY r.created_at DESC, r.run_id DESC) AS place,
+    SELECT r.*, r.name AS run_name, e.name AS experiment_name, 1 AS place,
            0 AS key_rank, 0::double precision AS key_number, '' AS key_text
-    FROM live.runs r
+    FROM (
+        -- Two questions put together: an OR over both would be answered by reading every run.
+        (SELECT r.* FROM live.runs r WHERE r.run_id = $2::uuid)
+        UNION ALL
+        (SELECT r.* FROM live.runs r
+         WHERE r.name = $4::text AND r.deleted_at IS NULL AND r.experiment_id = (
+             SELECT e.experiment_id FROM live.experiments e
+             WHERE e.account = $1 AND e.name = $3::text AND e.deleted_at IS NULL
+         )
+         ORDER BY r.created_at DESC, r.run_id DESC LIMIT 1)
+    ) AS r
     JOIN live.experiments e ON e.experiment_id = r.experiment_id
     WHERE r.account = $1 AND r.deleted_at IS NULL AND e.deleted_at IS NULL
-      AND (r.run_id = $2::uuid OR (e.account = $1 AND e.name = $3::text AND r.name = $4::text))
-    ORDER BY r.created_at DESC, r.run_id DESC LIMIT 1
+    LIMIT 1
 ),
 counted AS MATERIALIZED (
     SELECT count(*) AS total FROM page

@@ -1,4 +1,4 @@
--- One page of an experiment's live runs with parameters, metric summaries, newest artifacts and the total; runs_created serves the order by time.
+-- One page of an experiment's live runs with parameters, metric summaries, newest artifacts and the total; runs_created serves the order by time, runs_named the order by name.
 -- $1 account, $2 experiment name, $3 order, after which run: $4 its time, $5 its name, $6 its id; $7 rows at most
 -- No row at all: there is no such experiment. A row without run_id: the page is empty.
 -- Only the branch of the asked order is executed: the others end at their constant condition.

@@ -1,4 +1,4 @@
--- Refusals of the events in the given records of one run; served by rejections_pkey.
+-- Refusals of the events in the given records of one run; served by rejections_run.
 -- $1 run id, $2 topics, $3 offsets, one of each a record
 SELECT
     j.run_id, j.writer_id, j.seq, j.item, j.code, j.message, j.name, j.value,

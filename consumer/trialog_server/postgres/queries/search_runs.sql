@@ -85,7 +85,7 @@ sort_value AS (
                END)::double precision
            END AS number,
            CASE $10
-               WHEN 'params' THEN coalesce(p.value_text, p.value)
+               WHEN 'params' THEN coalesce(p.value_text, left(p.value, 256))
                WHEN 'run' THEN CASE $12 WHEN 'status' THEN r.status WHEN 'run_name' THEN r.name END
            END AS text
     FROM matched r

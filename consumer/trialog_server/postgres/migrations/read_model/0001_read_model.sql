@@ -1,24 +1,26 @@
 -- The read model. Applied to every generation, with the generation's schema as search_path.
--- Rows that came from an event keep its log offset. Names compare byte by byte (COLLATE "C"): the
+-- Rows that came from an event keep its log offset, deleted ones the deletion's as well. Names compare byte by byte (COLLATE "C"): the
 -- order is the same on every machine, and replays give the same digests.
 
 CREATE TABLE experiments (
-    experiment_id uuid PRIMARY KEY,
-    account       text COLLATE "C" NOT NULL,
-    number        bigint NOT NULL,
-    name          text COLLATE "C" NOT NULL,
-    description   text,
-    tags          jsonb NOT NULL DEFAULT '{}',
-    created_at    timestamptz NOT NULL,
-    created_by    jsonb NOT NULL DEFAULT '{}',
-    modified_at   timestamptz,
-    modified_by   jsonb,
-    deleted_at    timestamptz,
-    log_offset    bigint NOT NULL,
+    experiment_id  uuid PRIMARY KEY,
+    account        text COLLATE "C" NOT NULL,
+    number         bigint NOT NULL,
+    name           text COLLATE "C" NOT NULL,
+    description    text,
+    tags           jsonb NOT NULL DEFAULT '{}',
+    created_at     timestamptz NOT NULL,
+    created_by     jsonb NOT NULL DEFAULT '{}',
+    modified_at    timestamptz,
+    modified_by    jsonb,
+    deleted_at     timestamptz,
+    log_offset     bigint NOT NULL,
+    deleted_offset bigint,
     UNIQUE (account, number)
 );
 CREATE UNIQUE INDEX experiments_live_name ON experiments (account, name) WHERE deleted_at IS NULL;
-CREATE INDEX experiments_created ON experiments (account, created_at DESC, experiment_id)
+-- All columns ascending: a page in either direction then starts inside the index, ties included.
+CREATE INDEX experiments_created ON experiments (account, created_at, experiment_id)
     WHERE deleted_at IS NULL;
 
 CREATE TABLE runs (
@@ -32,11 +34,13 @@ CREATE TABLE runs (
     created_at     timestamptz NOT NULL,
     created_by     jsonb NOT NULL DEFAULT '{}',
     deleted_at     timestamptz,
-    log_offset     bigint NOT NULL
+    log_offset     bigint NOT NULL,
+    deleted_offset bigint
 );
 CREATE UNIQUE INDEX runs_live_name ON runs (experiment_id, name)
     WHERE deleted_at IS NULL AND name_is_unique;
-CREATE INDEX runs_created ON runs (experiment_id, created_at DESC, run_id);
+CREATE INDEX runs_created ON runs (experiment_id, created_at, run_id) WHERE deleted_at IS NULL;
+CREATE INDEX runs_named ON runs (experiment_id, name, run_id) WHERE deleted_at IS NULL;
 CREATE INDEX runs_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
 
 -- What the events topic says of a run. The catalog topic's part is in runs: two partitions never
@@ -61,10 +65,11 @@ CREATE TABLE run_states (
 
 -- The last event applied of each writer; the catalog's writers stand under the run of all zeros.
 CREATE TABLE writers (
-    run_id    uuid NOT NULL,
-    writer_id uuid NOT NULL,
-    last_seq  bigint NOT NULL,
-    chain     bytea,
+    run_id     uuid NOT NULL,
+    writer_id  uuid NOT NULL,
+    last_seq   bigint NOT NULL,
+    chain      bytea,
+    log_offset bigint NOT NULL,
     PRIMARY KEY (run_id, writer_id)
 ) WITH (fillfactor = 70);
 
@@ -160,6 +165,7 @@ CREATE TABLE rejections (
     log_offset bigint NOT NULL,
     PRIMARY KEY (run_id, writer_id, seq, item)
 );
+CREATE INDEX rejections_run ON rejections (run_id, topic, log_offset, writer_id, seq, item);
 
 -- Records that no event could be read from. Their bytes stay in the log.
 CREATE TABLE dead (
@@ -183,7 +189,7 @@ CREATE TABLE parked (
 );
 CREATE INDEX parked_run ON parked (run_id);
 
--- Where in the log the events of a run are.
+-- Where in the log the events of a run are. A record of the catalog may be about several runs.
 CREATE TABLE record_index (
     topic      text COLLATE "C" NOT NULL,
     partition  int NOT NULL,
@@ -194,6 +200,6 @@ CREATE TABLE record_index (
     events     int NOT NULL,
     types      text[] NOT NULL,
     at         timestamptz NOT NULL,
-    PRIMARY KEY (topic, partition, log_offset)
+    PRIMARY KEY (topic, partition, log_offset, run_id)
 );
-CREATE INDEX record_index_run ON record_index (run_id);
+CREATE INDEX record_index_run ON record_index (run_id, topic, log_offset);
