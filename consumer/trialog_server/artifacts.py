@@ -74,11 +74,33 @@ class ArtifactStore:
         """Return a store at an address such as `file:///folder` or `s3://bucket/prefix`.
 
         The keys of an object storage are taken from the environment by obstore itself.
+
+        Raises:
+            ValidationError: it is no address of a store.
+            UnavailableError: the folder cannot be made.
         """
-        parts = urlsplit(url)
-        if parts.scheme == "file":
-            return cls.in_folder(Path(url2pathname(parts.path)))
-        return cls(from_url(url))
+        try:
+            parts = urlsplit(url)
+            if parts.scheme == "file":
+                return cls.in_folder(Path(url2pathname(parts.path)))
+            return cls(from_url(url))
+        except OSError as exc:
+            raise UnavailableError(
+                f"the folder of artifacts {parts.path!r} cannot be made ({exc}); make it this "
+                "user's, or give another with --artifacts or TRIALOG_ARTIFACTS",
+                field="artifacts",
+                value=parts.path,
+            ) from exc
+        except (ValueError, StoreError) as exc:
+            # Only its beginning is repeated: what follows may hold a key.
+            scheme = url.partition(":")[0]
+            raise ValidationError(
+                f"{shown(scheme)} begins no address of an artifact store; give one like "
+                "s3://BUCKET/PREFIX, gs://BUCKET or file:///FOLDER",
+                field="artifacts",
+                value=scheme,
+                limit="s3://…, gs://…, az://…, file:///…",
+            ) from exc
 
     async def has(self, sha256: str) -> int | None:
         """Return the size of the stored bytes, or None if there are none."""

@@ -14,14 +14,12 @@ import platformdirs
 
 from trialog_schemas.errors import ValidationError
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
+from trialog_server.log.base import LAPTOP_PARTITIONS
 
 DEFAULT_PORT = 7788
 """Where the SDK looks for a service when nobody tells it otherwise."""
 
 PORT_MAX = 65_535
-
-EMBEDDED_PARTITIONS = 4
-"""Partitions of the events topic on a laptop: more only cost there (design §2)."""
 
 
 def default_data_dir() -> Path:
@@ -52,7 +50,7 @@ class ServerSettings:
     postgres: str | None = None
     artifacts: str | None = None
     api_key: str | None = None
-    events_partitions: int = EMBEDDED_PARTITIONS
+    events_partitions: int = LAPTOP_PARTITIONS
     limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:

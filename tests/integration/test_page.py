@@ -7,6 +7,7 @@ import os
 import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -159,6 +160,27 @@ async def test_page_says_what_cannot_be_drawn(browser: Browser, api: Api) -> Non
         await expect(page.locator(".chart .note")).to_contain_text("there is nothing to draw")
         await expect(page.get_by_role("row").filter(has_text="nothing")).to_contain_text("NaN")
     assert faults == []
+
+
+async def test_page_says_what_it_leaves_out(browser: Browser, api: Api) -> None:
+    """Columns and refusals beyond what a page holds are counted; a name of JavaScript is a name."""
+    experiment = await api.rows.experiment("crowded")
+    many: dict[str, object] = {f"p{number:02}": number for number in range(41)}
+    await api.rows.run(experiment, RunRow("wide", parameters={**many, "constructor": "mine"}))
+    plain = await api.rows.run(experiment, RunRow("plain", parameters={"p00": 1}))
+    await api.rows.artifact(plain, "lost.txt")
+    writer = uuid4()
+    for seq in range(101):
+        await api.rows.rejection(plain, seq, writer_id=writer)
+    async with looking_at(browser, api) as (page, _):
+        await page.get_by_role("link", name="crowded").click()
+        await expect(page.locator(".note")).to_contain_text("2 more parameters")
+        await expect(page.get_by_role("row").filter(has_text="wide")).to_contain_text("mine")
+
+        await page.get_by_role("link", name="plain").click()
+        await expect(page.get_by_role("heading", name="Refused, the first 100")).to_be_visible()
+        await page.get_by_role("button", name="lost.txt").click()
+        await expect(page.get_by_role("alert")).to_contain_text("no bytes are stored")
 
 
 async def test_page_says_what_is_not_there(browser: Browser, api: Api) -> None:

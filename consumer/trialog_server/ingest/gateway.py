@@ -25,6 +25,12 @@ EVENT_BYTES_MIN = 64
 SEQ_MAX = 2**63 - 1
 """The largest seq; Postgres stores it as a signed 64-bit integer."""
 
+RECORD_BYTES_MIN = 200
+"""No record is smaller: the ids, the hash and the names in its header alone take more."""
+
+RECORDS_MAX = REQUEST_BYTES_MAX // RECORD_BYTES_MIN
+"""Records of one request: each gets a receipt, so that rubbish of one byte each is too many."""
+
 _RECORDS_A_TURN = 256
 """Headers that are read before other tasks get their turn: some 2 ms."""
 
@@ -57,7 +63,7 @@ class Gateway:
             account: whose data the sender may write; records of another account are refused.
 
         Raises:
-            LimitExceededError: the request is too large; nothing was appended.
+            LimitExceededError: the request has too many bytes or records; nothing was appended.
             WireError: the framing is damaged; nothing was appended.
             UnavailableError: the log is away; send the same request again.
         """
@@ -66,10 +72,20 @@ class Gateway:
                 f"a request of {len(framed)} bytes is too large, allowed are {REQUEST_BYTES_MAX}; "
                 "send fewer records in one request",
                 field="request",
+                value=len(framed),
                 limit=REQUEST_BYTES_MAX,
             )
+        records = unframe(framed)
+        if len(records) > RECORDS_MAX:
+            raise LimitExceededError(
+                f"a request of {len(records)} records is too large, allowed are {RECORDS_MAX}; "
+                "send fewer records in one request",
+                field="request",
+                value=len(records),
+                limit=RECORDS_MAX,
+            )
         checked: list[NewRecord | Refused] = []
-        for number, record in enumerate(unframe(framed), 1):
+        for number, record in enumerate(records, 1):
             checked.append(check_record(record, account))
             if number % _RECORDS_A_TURN == 0:
                 await asyncio.sleep(0)

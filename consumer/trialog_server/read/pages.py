@@ -17,6 +17,7 @@ from uuid import UUID
 
 from trialog_schemas.errors import ValidationError
 from trialog_schemas.names import SORT_FIELDS, SORT_ORDERS, check_choice, check_page_size
+from trialog_server.read.texts import is_storable
 
 TokenPart: TypeAlias = str | int | float | None
 
@@ -124,7 +125,7 @@ def _is_part(part: object) -> bool:
         case int():
             return -(2**63) <= part < 2**63
         case str():
-            return "\0" not in part and not any("\ud800" <= char <= "\udfff" for char in part)
+            return is_storable(part)
     return False
 
 

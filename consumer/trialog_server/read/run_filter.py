@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from trialog_schemas.errors import ValidationError, did_you_mean, shown
+from trialog_server.read.texts import is_storable
 
 FILTER_CHARS_MAX = 4096
 """Characters of a filter or an order: far above what a person writes."""
@@ -182,7 +183,7 @@ class _Reader:
         self._at = 0
         if len(text) > FILTER_CHARS_MAX:
             raise self.error(f"it has {len(text)} characters, allowed are {FILTER_CHARS_MAX}")
-        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        if not is_storable(text):
             raise self.error("a NUL or a lone surrogate is no text that a run can have")
 
     def is_at_end(self) -> bool:

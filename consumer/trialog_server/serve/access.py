@@ -103,6 +103,11 @@ class AccessPolicy:
                 f"use one of {', '.join(sorted(self.hosts))}",
                 code="AccessRefused",
                 status=421,
+                facts={
+                    "field": "host",
+                    "value": ", ".join(hosts),
+                    "limit": ", ".join(sorted(self.hosts)),
+                },
             )
         return host
 
@@ -154,6 +159,7 @@ def _check_origin(origins: list[str], host: str) -> None:
             "only this service's own page and programs may",
             code="AccessRefused",
             status=403,
+            facts={"field": "origin", "value": ", ".join(origins), "limit": f"http(s)://{host}"},
         )
 
 
@@ -167,6 +173,7 @@ def _check_key(authorization: str | None, api_key: str) -> None:
             "(TRIALOG_API_KEY for the SDK)",
             code="AccessRefused",
             status=401,
+            facts={"field": "authorization", "limit": "Bearer KEY"},  # what was given is a secret
             headers={"WWW-Authenticate": "Bearer"},
         )
 

@@ -16,7 +16,7 @@ from trialog_server.ingest.gateway import Gateway
 from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.access import AccessGate
 from trialog_server.serve.bounds import BoundedBody
-from trialog_server.serve.errors import add_error_handlers
+from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
 from trialog_server.serve.page_files import page_routes
 from trialog_server.serve.routes_experiments import ExperimentRoutes
 from trialog_server.serve.routes_ingest import IngestRoutes
@@ -56,7 +56,7 @@ def build_app(
     app = FastAPI(
         title="trialog",
         version=service_version(),
-        openapi_url="/api/openapi.json",
+        openapi_url=OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan_of(service),

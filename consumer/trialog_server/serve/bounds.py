@@ -67,7 +67,8 @@ class BoundedBody:
         declared = Headers(scope=scope).get("content-length", "0")
         if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bytes_max:
             watched.is_cut = True
-            await error_response(_too_large(bytes_max))(scope, receive, watched.send)
+            refusal = _too_large(f"announced: {declared[:20]}", bytes_max)
+            await error_response(refusal)(scope, receive, watched.send)
             return
         await self._app(scope, watched.receive, watched.send)
 
@@ -103,13 +104,17 @@ class _Watched:
                 f"the body did not arrive within {self._timeout_s:g} s; send it faster or in parts",
                 code="RequestTimeout",
                 status=408,
-                limit=f"{self._timeout_s:g} s",
+                facts={
+                    "field": "body",
+                    "value": f"{self._received_bytes} bytes",
+                    "limit": f"{self._timeout_s:g} s",
+                },
                 headers={"Connection": "close"},
             ) from exc
         self._received_bytes += len(message.get("body", b""))
         if self._received_bytes > self._bytes_max:
             self.is_cut = True
-            raise _too_large(self._bytes_max)
+            raise _too_large(f"received: {self._received_bytes}", self._bytes_max)
         self._is_complete = not message.get("more_body", False)
         return message
 
@@ -129,12 +134,12 @@ class _Watched:
         await self._send({"type": "http.response.body", "body": b""})
 
 
-def _too_large(bytes_max: int) -> RequestRefusedError:
+def _too_large(size: str, bytes_max: int) -> RequestRefusedError:
     return RequestRefusedError(
-        f"the body has more than {bytes_max} bytes; send less at once",
+        f"the body has more than {bytes_max} bytes ({size}); send less at once",
         code="ResourceLimitExceeded",
         status=413,
-        limit=bytes_max,
+        facts={"field": "body", "value": size, "limit": str(bytes_max)},
         # What still comes is not read: the connection ends with this answer.
         headers={"Connection": "close"},
     )

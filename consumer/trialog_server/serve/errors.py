@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 _telemetry = structlog.get_logger("trialog_server.serve")
 
+OPENAPI_PATH = "/api/openapi.json"
+"""Where the routes and their fields are described; what a message sends people to."""
+
 BAD_REQUEST = 400
 NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
@@ -87,10 +90,17 @@ class RequestRefusedError(ClientError):
         *,
         code: str,
         status: int,
-        limit: object = None,
+        facts: ErrorFacts | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message, code=code, limit=limit)
+        known = facts or {}
+        super().__init__(
+            message,
+            field=known.get("field"),
+            value=known.get("value"),
+            limit=known.get("limit"),
+            code=code,
+        )
         self.status = status
         self.headers = dict(headers or {})
 
@@ -126,17 +136,23 @@ def invalid_request(errors: Sequence[Mapping[str, object]]) -> ValidationError:
     bounds = context if isinstance(context, dict) else {}
     message = str(first.get("msg", "is not valid"))
     value = first.get("input")
+    if first.get("type") == "missing":
+        return ValidationError(
+            f"{field} is missing; give it, see {OPENAPI_PATH} for what it may be",
+            field=field,
+            limit="required",
+        )
     if first.get("type") == "extra_forbidden":
         return ValidationError(
-            f"{field!r} is no field of this request; see /api/openapi.json for those it has",
+            f"{field!r} is no field of this request; see {OPENAPI_PATH} for those it has",
             field=field,
             value=value,
-            limit="the fields of /api/openapi.json",
+            limit=f"the fields of {OPENAPI_PATH}",
         )
-    hint = ""
+    hint = f"; see {OPENAPI_PATH} for what it may be"
     if isinstance(value, str) and "expected" in bounds:
         choices = str(bounds["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        hint = did_you_mean(value, choices)
+        hint = did_you_mean(value, choices) or hint
     return ValidationError(
         f"{field} is {shown(value)}: {message[:1].lower()}{message[1:]}{hint}",
         field=field,
@@ -167,12 +183,19 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return error_response(
         RequestRefusedError(
             f"{request.method} {shown(request.url.path)} is refused: {error.detail.lower()}; "
-            "see /api/openapi.json for what there is",
+            f"see {OPENAPI_PATH} for what there is",
             code=code.get(error.status_code, "BadRequest"),
             status=error.status_code,
+            facts=_refused_part(request, error.status_code),
             headers=dict(error.headers or {}),
         )
     )
+
+
+def _refused_part(request: Request, status: int) -> ErrorFacts:
+    if status == METHOD_NOT_ALLOWED:
+        return {"field": "method", "value": request.method}
+    return {"field": "path", "value": request.url.path}
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from trialog_schemas.limits import PAGE_MAX
 from trialog_schemas.wire import Position
 from trialog_server.read.pages import TOKEN_CHARS_MAX, PageRequest
 from trialog_server.read.run_filter import FILTER_CHARS_MAX
+from trialog_server.read.texts import is_storable
 from trialog_server.serve.errors import RequestRefusedError, invalid_request
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ POSITIONS_MAX = 64
 
 NAME_CHARS_MAX = 256
 """Characters of any name that is looked up: the longest legal one is a parameter's."""
+
+DIGITS_MAX = 40
+"""Digits of a whole number in a JSON body: no field takes more than 64 bits."""
 
 WAIT_S_MAX = 60.0
 """The longest wait one request may ask for; a client that wants more asks again."""
@@ -102,7 +106,12 @@ async def read_json_body(request: Request, model: type[_Model]) -> _Model:
     check_content_type(request, "application/json")
     body = await request.body()
     try:
-        content = json.loads(body or b"{}", object_pairs_hook=_object, parse_constant=_no_constant)
+        content = json.loads(
+            body or b"{}",
+            object_pairs_hook=_object,
+            parse_int=_whole_number,
+            parse_constant=_no_constant,
+        )
     except (ValueError, RecursionError) as exc:
         if isinstance(exc, ValidationError):
             raise
@@ -129,7 +138,7 @@ def check_content_type(request: Request, expected: str) -> None:
             f"content type {shown(given)} is not read here; send {expected}",
             code="UnsupportedMediaType",
             status=415,
-            limit=expected,
+            facts={"field": "content-type", "value": given, "limit": expected},
         )
 
 
@@ -169,8 +178,17 @@ def parse_positions(tokens: Sequence[str]) -> list[Position]:
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
+    names = [name for name, _ in pairs]
+    for name in names:
+        if not is_storable(name):
+            raise ValidationError(
+                f"the body names {shown(name)}, and no field has NUL or a lone surrogate in its "
+                "name; remove it",
+                field="body",
+                value=name,
+                limit="Unicode text without NUL",
+            )
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValidationError(
             f"the body names {shown(twice)} twice, and it is unclear which one counts; "
@@ -179,6 +197,13 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
             limit="one value a field",
         )
     return content
+
+
+def _whole_number(digits: str) -> int:
+    # Python itself refuses above 4,300 digits, with a message for programmers.
+    if len(digits) > DIGITS_MAX:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> object:

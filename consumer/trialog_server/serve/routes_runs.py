@@ -74,6 +74,15 @@ class SeriesQuery(BaseModel):
     next_token: Annotated[str | None, Field(max_length=TOKEN_CHARS_MAX)] = None
 
 
+class ContentQuery(BaseModel):
+    """Which artifact, and which of its versions; None is the newest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+
+
 class RunRoutes:
     """The routes under `/api/v1/runs` of one service."""
 
@@ -190,14 +199,15 @@ class RunRoutes:
         self,
         request: Request,
         run_id: RunId,
-        name: str,
-        version: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+        query: Annotated[ContentQuery, Query()],
     ) -> Response:
         """Give the bytes of an artifact, of the newest version unless another one is asked for."""
         await wait_for_positions(self._service, request)
-        check_lookup_name("name", name)
+        name = check_lookup_name("name", query.name)
         account = caller_of(request).account
-        artifact = await get_artifact(self._service.pool, account, UUID(run_id), name, version)
+        artifact = await get_artifact(
+            self._service.pool, account, UUID(run_id), name, query.version
+        )
         if artifact.sha256 is None:
             raise ResourceNotFoundError(
                 f"artifact {name!r} is a model at {artifact.uri!r} whose bytes are not kept here; "

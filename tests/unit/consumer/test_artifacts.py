@@ -122,3 +122,23 @@ def test_check_sha256_of_anything_but_a_digest_is_refused(text: str) -> None:
     """Only 64 lower-case hex digits ever become part of a path."""
     with pytest.raises(ValidationError, match="64 lower-case hex digits"):
         check_sha256(text)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "plain", "/tmp/plain", "ftp://h/d", "s3://", "http://x y", "key:s3cret@h/d"]
+)
+def test_address_of_no_store_is_refused_with_the_forms_there_are(url: str) -> None:
+    """A slip in TRIALOG_ARTIFACTS is one sentence, which repeats nothing that may be a key."""
+    with pytest.raises(ValidationError) as caught:
+        ArtifactStore.at_url(url)
+    assert caught.value.field == "artifacts"
+    assert "s3://" in caught.value.message
+    assert "s3cret" not in f"{caught.value.message} {caught.value.value}"
+
+
+def test_address_of_a_folder_that_cannot_be_made_names_it(tmp_path: Path) -> None:
+    """A folder below a file is no folder: the sentence names the path and the flag."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnavailableError, match="--artifacts") as caught:
+        ArtifactStore.at_url((tmp_path / "file" / "store").as_uri())
+    assert str(tmp_path) in (caught.value.value or "")

@@ -19,6 +19,8 @@ from trialog_schemas.wire import (
 )
 from trialog_server.ingest.gateway import (
     EVENT_BYTES_MIN,
+    RECORD_BYTES_MIN,
+    RECORDS_MAX,
     SEQ_MAX,
     Gateway,
     Refused,
@@ -98,6 +100,22 @@ async def test_accept_of_too_large_a_request_appends_nothing() -> None:
     with pytest.raises(LimitExceededError) as caught:
         await Gateway(MemoryLog()).accept(bytes(REQUEST_BYTES_MAX + 1), account="default")
     assert (caught.value.field, caught.value.limit) == ("request", str(REQUEST_BYTES_MAX))
+
+
+async def test_accept_of_too_many_records_appends_nothing() -> None:
+    """Rubbish of one byte each would get receipts that are larger than it: refused whole."""
+    log = MemoryLog(1)
+    framed = frame([record(), *[b"x"] * RECORDS_MAX])
+    with pytest.raises(LimitExceededError) as caught:
+        await Gateway(log).accept(framed, account="default")
+    assert (caught.value.value, caught.value.limit) == (str(RECORDS_MAX + 1), str(RECORDS_MAX))
+    assert log.stored(Partition(EVENTS_TOPIC, 0)) == []
+
+
+def test_smallest_record_that_can_be_is_above_the_least() -> None:
+    """The bound on records refuses nobody: even the smallest record is larger than it assumes."""
+    smallest = record(RecordHeader("a", "b", RUN_ID, "a" * 32, 1, 1, bytes(32)), b"")
+    assert len(smallest) >= RECORD_BYTES_MIN
 
 
 async def test_accept_with_the_log_away_can_be_repeated() -> None:

@@ -139,10 +139,11 @@ function next(hash, token) {
   return node("p", {}, link(`${hash}?next=${encodeURIComponent(token)}`, "Next page"));
 }
 
-function names(runs, kind) {
+function columns(runs, kind) {
   const found = new Set();
   for (const run of runs) Object.keys(run[kind]).forEach((name) => found.add(name));
-  return [...found].sort().slice(0, COLUMNS_MAX);
+  const all = [...found].sort();
+  return { names: all.slice(0, COLUMNS_MAX), hidden: Math.max(all.length - COLUMNS_MAX, 0) };
 }
 
 export async function runsView(experiment, token) {
@@ -154,15 +155,15 @@ export async function runsView(experiment, token) {
   if (page.runs.length === 0) {
     return { trail, content: [title, node("p", {}, "This experiment has no runs.")] };
   }
-  const parameters = names(page.runs, "parameters");
-  const metrics = names(page.runs, "metrics");
+  const { names: parameters, hidden: hiddenParameters } = columns(page.runs, "parameters");
+  const { names: metrics, hidden: hiddenMetrics } = columns(page.runs, "metrics");
   const rows = page.runs.map((run) =>
     row([
       link(`#/runs/${run.run_id}`, run.run_name),
       status(run),
       time(run.creation_time),
-      ...parameters.map((name) => (name in run.parameters ? value(run.parameters[name]) : "")),
-      ...metrics.map((name) => numeric(run.metrics[name]?.last)),
+      ...parameters.map((name) => shownOf(run.parameters, name, value)),
+      ...metrics.map((name) => shownOf(run.metrics, name, (it) => numeric(it.last))),
       rejected(run),
     ]),
   );
@@ -173,7 +174,19 @@ export async function runsView(experiment, token) {
     "refused",
   ];
   const more = next(`#/experiments/${encodeURIComponent(experiment)}`, page.next_token);
-  return { trail, content: [title, table(heads, rows), more] };
+  const note = hiddenNote(hiddenParameters, hiddenMetrics);
+  return { trail, content: [title, note, table(heads, rows), more] };
+}
+
+function hiddenNote(parameters, metrics) {
+  if (parameters + metrics === 0) return null;
+  const text = `${parameters} more parameters and ${metrics} more metrics are shown with each run.`;
+  return node("p", { class: "note" }, text);
+}
+
+// A run may lack a name that every object has, such as "constructor".
+function shownOf(values, name, show) {
+  return Object.hasOwn(values, name) ? show(values[name]) : "";
 }
 
 function rejected(run) {
@@ -204,11 +217,15 @@ export async function runView(runId) {
       ["name", "value"]),
     metricsSection(run),
     await artifactsSection(run),
-    section("Refused", refusals.rejections.map((it) =>
+    section(refusedTitle(refusals), refusals.rejections.map((it) =>
       row([it.code, it.name, it.value, it.message, time(it.time), it.position])),
       ["code", "name", "value", "why", "when", "position in the log"]),
   ];
   return { trail: [link(experiment, run.experiment_name), run.run_name], content };
+}
+
+function refusedTitle({ rejections, next_token: hasMore }) {
+  return hasMore ? `Refused, the first ${rejections.length}` : "Refused";
 }
 
 function section(title, rows, heads) {
@@ -281,6 +298,7 @@ async function picture(run, artifact) {
   try {
     const source = URL.createObjectURL(await getBlob(contentPath(run.run_id, artifact)));
     const image = node("img", { src: source, alt: artifact.name });
+    image.addEventListener("load", () => URL.revokeObjectURL(source));
     return node("figure", {}, image, node("figcaption", {}, artifact.name));
   } catch (error) {
     return node("p", { class: "error" }, `${artifact.name}: ${error.message}`);
@@ -288,6 +306,7 @@ async function picture(run, artifact) {
 }
 
 function download(run, artifact) {
+  const button = node("button", { type: "button", class: "name" }, artifact.name);
   const save = async () => {
     const blob = await getBlob(contentPath(run.run_id, artifact));
     const anchor = node("a", {
@@ -297,5 +316,8 @@ function download(run, artifact) {
     anchor.click();
     URL.revokeObjectURL(anchor.href);
   };
-  return node("button", { type: "button", class: "name", onclick: save }, artifact.name);
+  const failed = (error) =>
+    button.after(node("span", { class: "error", role: "alert" }, ` ${error.message}`));
+  button.addEventListener("click", () => save().catch(failed));
+  return button;
 }
