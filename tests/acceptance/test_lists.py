@@ -315,7 +315,7 @@ ORDERS = {
     "run_name DESC": "dcba",
     'metrics."val:loss"': "bacd",
     'metrics."val:loss" DESC': "abcd",
-    'metrics."val:loss".max asc': "bacd",
+    'metrics."val:loss".max asc': "ba",  # c has only NaN, d nothing: without a maximum both
     "params.lr": "ab",
     "params.lr desc": "ba",
 }
