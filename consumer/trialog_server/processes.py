@@ -118,28 +118,37 @@ def bind(host: str, port: int | None) -> socket.socket:
         ResourceInUseError: the port that was asked for is taken.
         UnavailableError: the address is not one of this machine.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    tries = [DEFAULT_PORT, 0] if port is None else [port]
-    for number in tries:
-        # asyncio switches Nagle off only where the protocol is named; with it each answer waits
-        # for the client's delayed acknowledgement, 40 ms.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for number in [DEFAULT_PORT, 0] if port is None else [port]:
         try:
-            listener.bind((host, number))
-            listener.listen(1024)
+            return _listen(host, number)
         except OSError as exc:
-            listener.close()
             if exc.errno != errno.EADDRINUSE:
                 raise UnavailableError(
                     f"cannot bind to {host}:{number}: {exc.strerror}; give an address of this "
-                    "machine"
+                    "machine",
+                    field="host",
+                    value=host,
                 ) from exc
-        else:
-            return listener
     raise ResourceInUseError(
-        f"port {port} on {host} is taken by another program; give another with --port, or none"
+        f"port {port} on {host} is taken by another program; give another with --port, or none",
+        field="port",
+        value=port,
     )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle off only where the protocol is named; with it each answer waits
+    # for the client's delayed acknowledgement, 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:

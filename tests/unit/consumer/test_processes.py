@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
+from contextlib import closing
 
-from trialog_server.processes import bind
+import pytest
+
+from trialog_schemas.errors import ResourceInUseError, UnavailableError
+from trialog_server.processes import bind, stop_on_signals, url_of
 
 
 async def test_bind_connections_send_at_once() -> None:
@@ -25,3 +31,57 @@ async def test_bind_connections_send_at_once() -> None:
         finally:
             writer.close()
             await writer.wait_closed()
+
+
+def test_bind_takes_the_port_that_was_asked_for() -> None:
+    """A free port that is named is the one, and its address is said for people and clients."""
+    with closing(bind("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+    with closing(bind("127.0.0.1", port)) as listener:
+        assert url_of(listener) == f"http://127.0.0.1:{port}"
+
+
+def test_bind_to_a_taken_port_names_port_and_flag() -> None:
+    """Whoever asked for a port gets that or a clear word, never another one."""
+    with closing(bind("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ResourceInUseError, match=f"port {port} on 127.0.0.1.*--port"):
+            bind("127.0.0.1", port)
+
+
+def test_bind_without_a_port_takes_the_known_one_or_a_free_one() -> None:
+    """Where the usual port is taken, as by a second service, another one is found."""
+    with closing(bind("127.0.0.1", None)) as one, closing(bind("127.0.0.1", None)) as other:
+        ports = {one.getsockname()[1], other.getsockname()[1]}
+    assert len(ports) == 2
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "::2"])
+def test_bind_to_an_address_of_another_machine_says_so(host: str) -> None:
+    """An address that is not this machine's is named with what to give instead."""
+    with pytest.raises(UnavailableError, match="give an address of this machine") as caught:
+        bind(host, 0)
+    assert host in caught.value.message
+
+
+def test_url_of_an_ipv6_address_has_brackets() -> None:
+    """What is printed can be put into a browser."""
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with closing(socket.socket(socket.AF_INET6)) as listener:
+        listener.bind(("::1", 0))
+        assert url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_stop_is_set_by_either_signal(number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM both end a service in order, and neither kills it."""
+    stop = stop_on_signals()
+    try:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(5):
+            await stop.wait()
+    finally:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(each)

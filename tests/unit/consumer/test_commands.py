@@ -1,0 +1,164 @@
+"""The commands of the service up to the point where something starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from trialog_schemas.errors import UnavailableError
+from trialog_server.commands import hold_data_dir, plain_errors, say, say_ready, service
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+BROKER, DATABASE = "127.0.0.1:1", "postgresql://u:s3cret@127.0.0.1:1/d"
+
+
+def call(*arguments: str, **environment: str) -> Result:
+    """Call a command as a shell does, with only these variables of ours."""
+    return CliRunner(env=environment).invoke(service, arguments)
+
+
+@pytest.mark.parametrize("name", ["up", "api", "worker"])
+def test_command_explains_itself(name: str) -> None:
+    """Each has help, and each option of it says what it is for."""  # L3
+    result = call(name, "--help")
+    command = service.commands[name]
+
+    assert result.exit_code == 0
+    assert (command.help or "").splitlines()[0].endswith(".")
+    for parameter in command.params:
+        assert isinstance(parameter, click.Option)
+        assert parameter.hidden or parameter.help, parameter.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["api"], "--postgres or TRIALOG_POSTGRES"),
+        (["api", "--postgres", DATABASE], "--kafka or TRIALOG_KAFKA"),
+        (["api", "--kafka", BROKER], "--postgres or TRIALOG_POSTGRES"),
+        (["worker"], "--postgres or TRIALOG_POSTGRES"),
+        (["worker", "--postgres", DATABASE], "--kafka or TRIALOG_KAFKA"),
+        (["worker", "--postgres", "", "--kafka", BROKER], "--postgres or TRIALOG_POSTGRES"),
+    ],
+)
+def test_command_on_addresses_names_the_one_that_is_missing(
+    arguments: list[str], missing: str
+) -> None:
+    """What has nothing embedded says which address it needs, by flag and by variable."""  # L2
+    result = call(*arguments)
+
+    assert result.exit_code == 2
+    assert missing in result.output
+    assert "`trialog up`" in result.output
+    assert "s3cret" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "65536"], "65536"),
+        (["--port", "-1"], "-1"),
+        (["--port", "http"], "http"),
+        (["--events-partitions", "0"], "0"),
+        (["--events-partitions", "1025"], "1025"),
+        (["--no-such-flag"], "--no-such-flag"),
+    ],
+)
+def test_command_with_a_wrong_flag_is_refused_with_it(arguments: list[str], says: str) -> None:
+    """A number out of its range is a usage error, before anything starts."""
+    result = call("up", *arguments)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "TRIALOG_API_KEY"),
+        (["--kafka", "nowhere"], "HOST:PORT"),
+        (["--postgres", "mysql://u:s3cret@h/d"], "postgresql://"),
+    ],
+)
+def test_command_with_settings_that_cannot_work_is_one_line(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    """What the settings refuse is one line and status 1, without a trace or a password."""
+    result = call("up", "--data-dir", str(tmp_path / "new"), *arguments)
+
+    assert result.exit_code == 1
+    assert says in result.output
+    assert result.output.count("\n") == 1
+    assert "s3cret" not in result.output
+    assert not (tmp_path / "new").exists()
+
+
+def test_data_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """A second service on a folder is refused; afterwards the folder is free again."""  # L1
+    folder = tmp_path / "deep" / "data"
+    with hold_data_dir(folder):
+        with pytest.raises(click.ClickException, match="already serves") as caught:
+            call_holder(folder)
+        assert str(folder) in caught.value.message
+    call_holder(folder)
+
+
+def call_holder(folder: Path) -> None:
+    """Hold the folder in another process, as a second service does."""
+    program = (
+        "import sys, pathlib, click\n"
+        "from trialog_server.commands import hold_data_dir\n"
+        "try:\n"
+        "    hold_data_dir(pathlib.Path(sys.argv[1])).__enter__()\n"
+        "except click.ClickException as exc:\n"
+        "    sys.exit(exc.message)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise click.ClickException(done.stderr)
+
+
+def test_data_folder_below_a_file_names_the_flag(tmp_path: Path) -> None:
+    """A path that can be no folder is one sentence with the remedy."""
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(click.ClickException, match="--data-dir"),
+        hold_data_dir(tmp_path / "file" / "data"),
+    ):
+        pass
+
+
+def test_data_folder_is_free_again_after_an_error(tmp_path: Path) -> None:
+    """A start that failed leaves the folder to the next one."""
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), hold_data_dir(tmp_path):
+            raise ZeroDivisionError
+
+
+def test_plain_errors_keep_the_sentence_and_nothing_else() -> None:
+    """What is raised on purpose becomes a line; a defect keeps its trace."""
+    with pytest.raises(click.ClickException, match=r"^the log is away$"), plain_errors():
+        raise UnavailableError("the log is away")
+    with pytest.raises(ZeroDivisionError), plain_errors():
+        raise ZeroDivisionError
+
+
+def test_ready_line_is_for_programs_and_the_rest_for_people(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Scripts wait for one line on standard output; everything else goes to standard error."""
+    say("starting the service")
+    say_ready("http://127.0.0.1:7788")
+
+    out, err = capsys.readouterr()
+    assert out == "trialog ready at http://127.0.0.1:7788\n"
+    assert err == "trialog: starting the service\n"
