@@ -20,6 +20,7 @@ from trialog.ids import now_us
 from trialog.refusals import rejected_error
 from trialog.run_block import RunBlock
 from trialog.run_context import pop_run, push_run
+from trialog.run_evaluation import log_confusion_matrix, log_precision_recall, log_roc_curve
 from trialog.run_lifecycle import (
     create_run,
     find_run,
@@ -333,6 +334,10 @@ class Run(RunView):
         writer.record_artifact(
             ArtifactLogged(name, "model", MODEL_MEDIA_TYPE, uri=uri, model=facts), None
         )
+
+    log_confusion_matrix = log_confusion_matrix
+    log_precision_recall = log_precision_recall
+    log_roc_curve = log_roc_curve
 
     def set_tags(self, tags: Tags, *, removed: Sequence[str] = ()) -> None:
         """Set tags of the run, and remove others; a tag that is set again has the new value.
