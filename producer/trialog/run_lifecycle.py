@@ -27,6 +27,7 @@ from trialog_schemas.events import (
     RunJoined,
     RunResumed,
     RunStarted,
+    artifact_content,
 )
 from trialog_schemas.limits import DEFAULT_LIMITS, FAILURE_MESSAGE_CHARS_MAX, Limits
 from trialog_schemas.rules import ArtifactState, RunState
@@ -144,7 +145,7 @@ def state_of(run: RunAnswer) -> RunState:
         points=run["points"],
         artifacts={
             one["name"]: ArtifactState(
-                one["sha256"] or f"{one['uri']} {ModelInfo(**(one['model'] or {}))}",
+                artifact_content(one["sha256"], one["uri"], ModelInfo(**(one["model"] or {}))),
                 one["version"],
             )
             for one in run["artifacts"]

@@ -3,8 +3,22 @@
 Pure, like `rules.py`. The state is a slice of the catalog: whatever the events of a batch name.
 The one who loads the slice must load, for each account in the batch, the count of live
 experiments, every experiment and run the batch names by id, every experiment it names by name,
-and for each run to be created the live runs that
-have its name or one of `kept_names`.
+and for each run to be created the live runs that have its name or one of `kept_names`.
+
+    event                refused as               when
+    -------------------- ------------------------ ----------------------------------------------
+    experiment_created   invalid                  name, description or tags are illegal
+                         experiment_name_in_use   a live experiment has the name
+                         experiment_limit         the account has experiments_max live ones
+    run_created          invalid                  names or tags are illegal, an id is taken
+                         experiment_limit         as above, of a missing experiment
+                         run_name_in_use          a live run of the experiment has the name; with
+                                                  `if_taken` keep it is kept under another name
+    experiment_deleted   experiment_not_found     no live experiment has the id
+                         experiment_not_empty     it has live runs
+    run_deleted          run_not_found            no live run has the id
+
+Creating under an id that exists already is a re-send: neither accepted nor refused.
 """
 
 from __future__ import annotations
@@ -103,7 +117,11 @@ def decide_catalog(state: CatalogState, event: Event) -> Verdict:
         return _decide_experiment_deleted(state, body)
     if isinstance(body, RunDeleted):
         return _decide_run_deleted(state, body)
-    return Verdict(None, (Rejection("invalid", "not an event of the catalog"),))
+    return _refused(
+        "invalid",
+        f"event {event.type!r} is none of the catalog; send it to its run's partition",
+        event.type,
+    )
 
 
 def evolve_catalog(state: CatalogState, verdict: Verdict) -> CatalogState:
@@ -166,8 +184,8 @@ def _refuse_one_more(state: CatalogState, name: str, experiments_max: int) -> Re
         return None
     return Rejection(
         "experiment_limit",
-        f"experiment {name!r} is refused, the account has {experiments_max} live experiments and "
-        "that is the limit; delete one",
+        f"experiment {name!r} is refused, the account may have {experiments_max} live experiments "
+        "and that is the limit; delete one",
         name,
         None,
         {"limit": experiments_max},
@@ -186,7 +204,12 @@ def _decide_run(state: CatalogState, body: RunCreated) -> Verdict:
     experiment = state.live_experiment(body.experiment_name)
     if experiment is None:
         if body.experiment_id in state.experiments:
-            return _refused("invalid", "the experiment's id is in use", body.experiment_name)
+            return _refused(
+                "invalid",
+                f"experiment id {body.experiment_id!r} of the missing experiment "
+                f"{body.experiment_name!r} is in use; make another id",
+                body.experiment_name,
+            )
         refusal = _refuse_one_more(state, body.experiment_name, body.experiments_max)
         return Verdict(None, (refusal,)) if refusal else Verdict(body)
     joined = replace(body, experiment_id=experiment.experiment_id)
@@ -200,14 +223,17 @@ def _decide_run(state: CatalogState, body: RunCreated) -> Verdict:
     )
     if body.if_taken == "refuse":
         return Verdict(None, (taken,))
-    name = next(
-        name
-        for name in kept_names(body.run_name, body.run_id)
-        if not state.has_live_run(experiment.experiment_id, name)
-    )
+    for name in kept_names(body.run_name, body.run_id):
+        if not state.has_live_run(experiment.experiment_id, name):
+            return _kept(joined, taken, name)
+    # Only runs that were named after this run's whole id on purpose get here.
+    return Verdict(None, (taken,))
+
+
+def _kept(joined: RunCreated, taken: Rejection, name: str) -> Verdict:
     kept = replace(
         taken,
-        message=f"run name {body.run_name!r} was taken when this run arrived; "
+        message=f"run name {joined.run_name!r} was taken when this run arrived; "
         f"it is kept as {name!r}",
         facts={"kept_as": name},
     )
@@ -218,7 +244,10 @@ def _decide_experiment_deleted(state: CatalogState, body: ExperimentDeleted) -> 
     entry = state.experiments.get(body.experiment_id)
     if entry is None or entry.is_deleted:
         return _refused(
-            "experiment_not_found", f"no experiment {shown(body.experiment_id)}", body.experiment_id
+            "experiment_not_found",
+            f"experiment {shown(body.experiment_id)} does not exist, or no more; "
+            "list the experiments there are",
+            body.experiment_id,
         )
     if entry.live_runs:
         return _refused(
@@ -232,7 +261,11 @@ def _decide_experiment_deleted(state: CatalogState, body: ExperimentDeleted) -> 
 def _decide_run_deleted(state: CatalogState, body: RunDeleted) -> Verdict:
     entry = state.runs.get(body.run_id)
     if entry is None or entry.is_deleted:
-        return _refused("run_not_found", f"no run {shown(body.run_id)}", body.run_id)
+        return _refused(
+            "run_not_found",
+            f"run {shown(body.run_id)} does not exist, or no more; list the runs there are",
+            body.run_id,
+        )
     return Verdict(body)
 
 

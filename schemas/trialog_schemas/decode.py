@@ -1,13 +1,14 @@
 """Bytes to events: records of any version we know, foreign and damaged ones included; no I/O.
 
-What cannot be read as a record raises `WireError`. An event inside a sound record that this
-release cannot read becomes an `UnknownEvent`, so that it keeps its place and is listed.
+What cannot be read as a record raises `WireError`, and nothing else whatever the bytes are. An
+event inside a sound record that this release cannot read, or whose body has a shape that no table
+can take, becomes an `UnknownEvent`: it keeps its place and is listed, its neighbours are read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias, cast
@@ -25,13 +26,28 @@ from trialog_schemas.events import (
     Block,
     Body,
     Event,
+    ExperimentCreated,
+    ExperimentDeleted,
     LongBlock,
     MetricsLogged,
     ParametersLogged,
+    RunCreated,
+    RunDeleted,
+    RunStarted,
     UnknownEvent,
     WideBlock,
 )
-from trialog_schemas.limits import PAYLOAD_BYTES_MAX, RECORD_BYTES_MAX
+from trialog_schemas.limits import (
+    ACCOUNT_CHARS_MAX,
+    BODY_DEPTH_MAX,
+    EVENT_TYPE_CHARS_MAX,
+    PAYLOAD_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    SEQ_MAX,
+    TIME_US_MAX,
+    TIME_US_MIN,
+    USER_CHARS_MAX,
+)
 from trialog_schemas.names import ParameterValue
 from trialog_schemas.wire import (
     CODEC_RAW,
@@ -48,14 +64,13 @@ AnyEvent: TypeAlias = Event | UnknownEvent
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_SEQ_MAX = 2**63 - 1
-_US_MIN, _US_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""The years 1 to 9999, which datetime and Postgres can both hold."""
+_RULES_VERSION_MAX = 2**31 - 1
+"""What the read model's column holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """An event's head as it was read."""
+    """An event's head as it was read; `fault` says what no table could take of its body."""
 
     seq: int
     event_id: str
@@ -63,6 +78,7 @@ class _Head:
     version: int
     at_us: int
     body: object
+    fault: str | None
 
 
 def unpack_header(record: bytes) -> RecordHeader:
@@ -98,7 +114,7 @@ def _header(raw: bytes) -> RecordHeader:
     account, user = fields.get("account"), fields.get("user")
     run_id, writer_id, prev = fields.get("run"), fields.get("writer"), fields.get("prev")
     seq, count = fields.get("seq"), fields.get("count")
-    if not (_is_text(account, 128) and _is_text(user, 512)):
+    if not (_is_text(account, ACCOUNT_CHARS_MAX) and _is_text(user, USER_CHARS_MAX)):
         raise WireError("record header without account or user")
     if not (_matches(_ID, run_id) and _matches(_ID, writer_id) and _matches(_HASH, prev)):
         raise WireError("record header with an id or hash that is no lower-case hex")
@@ -161,8 +177,10 @@ def _head(raw: bytes) -> _Head:
     kind, version, at_us = fields.get("type"), fields.get("v"), fields.get("at")
     if not (_is_count(seq) and _is_count(version) and _matches(_ID, event_id)):
         raise WireError("event head without a seq, version or id")
-    if type(at_us) is not int or not _US_MIN <= at_us <= _US_MAX or not _is_text(kind, 64):
-        raise WireError("event head without a type or time")
+    if type(at_us) is not int or not TIME_US_MIN <= at_us <= TIME_US_MAX:
+        raise WireError("event head without a time of the years 1 to 9999")
+    if not _is_text(kind, EVENT_TYPE_CHARS_MAX):
+        raise WireError("event head without a type")
     return _Head(
         cast("int", seq),
         cast("str", event_id),
@@ -170,7 +188,33 @@ def _head(raw: bytes) -> _Head:
         cast("int", version),
         at_us,
         fields.get("body"),
+        _fault(raw, fields.get("body")),
     )
+
+
+def _fault(raw: bytes, body: object) -> str | None:
+    """Say why a body cannot be stored whatever its type; most are cleared by their bytes alone."""
+    if raw.count(b"[") + raw.count(b"{") > BODY_DEPTH_MAX and _is_deeper(body, BODY_DEPTH_MAX):
+        return f"nested deeper than {BODY_DEPTH_MAX} levels"
+    if b"\\u0000" in raw and _has_nul(body):
+        return "with a NUL character, which the store cannot hold"
+    return None
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether lists and objects nest deeper; without recursion, the stack is finite."""
+    nested = [value]
+    for _ in range(levels + 1):
+        nested = [
+            item
+            for one in nested
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+            if isinstance(item, dict | list)
+        ]
+        if not nested:
+            return False
+    return True
 
 
 def _event(header: RecordHeader, head: _Head, blob: bytes, chain: tuple[bytes, bytes]) -> AnyEvent:
@@ -205,6 +249,8 @@ def _body(header: RecordHeader, head: _Head, blob: bytes) -> Body:
     kind, body = head.type, head.body
     if kind not in EVENT_TYPES or head.version != EVENT_VERSION:
         raise WireError(f"unknown_event {kind} of version {head.version}")
+    if head.fault is not None:
+        raise WireError(f"invalid_event {kind} {head.fault}")
     if (kind in CATALOG_TYPES) != (header.run_id == NIL_ID):
         raise WireError(f"invalid_event {kind} in the wrong topic")
     if not isinstance(body, dict):
@@ -213,17 +259,41 @@ def _body(header: RecordHeader, head: _Head, blob: bytes) -> Body:
         return _metrics(body, blob)
     if blob:
         raise WireError(f"invalid_event {kind} with a blob")
-    if kind == "parameters_logged":
-        parameters = body.get("parameters")
-        if not isinstance(parameters, dict):
-            raise WireError(f"invalid_event {kind} whose parameters are no object")
-        return ParametersLogged(cast("dict[str, ParameterValue]", parameters))
+    return _parameters(body) if kind == "parameters_logged" else _checked(kind, body)
+
+
+def _parameters(body: Mapping[str, object]) -> ParametersLogged:
+    parameters = body.get("parameters")
+    if not isinstance(parameters, dict):
+        raise WireError("invalid_event parameters_logged whose parameters are no object")
+    return ParametersLogged(cast("dict[str, ParameterValue]", parameters))
+
+
+def _checked(kind: str, body: Mapping[str, object]) -> Body:
+    """Read a body by its dataclass; its ids and numbers must fit the tables."""
     try:
-        return _adapter(kind).validate_json(orjson.dumps(body), strict=True)
+        told = _adapter(kind).validate_json(orjson.dumps(body), strict=True)
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
         raise WireError(f"invalid_event {kind}: {where}: {first['msg']}"[:200]) from exc
+    if not all(_matches(_ID, one) for one in _ids_of(told)):
+        raise WireError(f"invalid_event {kind} with an id that is no lower-case hex")
+    if isinstance(told, RunStarted) and not 1 <= told.rules_version <= _RULES_VERSION_MAX:
+        raise WireError(f"invalid_event {kind} of rules {told.rules_version}")
+    return told
+
+
+def _ids_of(body: Body) -> Collection[str | None]:
+    """Return the ids that a body of the catalog names."""
+    match body:
+        case ExperimentCreated() | ExperimentDeleted():
+            return (body.experiment_id,)
+        case RunCreated():
+            return (body.run_id, body.experiment_id, body.parent_run_id or NIL_ID)
+        case RunDeleted():
+            return (body.run_id,)
+    return ()
 
 
 @cache
@@ -286,8 +356,6 @@ def _json_object(raw: bytes, what: str) -> dict[str, object]:
         raise WireError(f"{what} that is no JSON") from exc
     if not isinstance(value, dict):
         raise WireError(f"{what} that is no JSON object")
-    if b"\\u0000" in raw and _has_nul(value):
-        raise WireError(f"{what} with a NUL character, which the store cannot hold")
     return value
 
 
@@ -300,7 +368,7 @@ def _has_nul(value: object) -> bool:
 
 
 def _is_text(value: object, chars_max: int) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= chars_max
+    return isinstance(value, str) and 1 <= len(value) <= chars_max and "\0" not in value
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:
@@ -308,4 +376,4 @@ def _matches(pattern: re.Pattern[str], value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 1 <= value <= _SEQ_MAX
+    return type(value) is int and 1 <= value <= SEQ_MAX

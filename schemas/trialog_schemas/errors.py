@@ -206,19 +206,18 @@ def error_from_code(code: str, message: str, facts: ErrorFacts | None = None) ->
     """Rebuild the error that a service's answer describes; an unknown code gives `ClientError`."""
     known = facts or {}
     kind = _BY_CODE.get(code, ClientError)
-    return kind(
-        message,
-        field=known.get("field"),
-        value=None,
-        limit=known.get("limit"),
-        code=code,
-    )
+    error = kind(message, field=known.get("field"), limit=known.get("limit"), code=code)
+    error.value = known.get("value")  # shown already, by the service
+    return error
 
 
 def shown(value: object) -> str:
     """Return `repr(value)` cut to 80 characters, so that a message never carries a megabyte."""
     text = value[: SHOWN_CHARS_MAX + 1] if isinstance(value, str) else value
-    out = repr(text)
+    try:
+        out = repr(text)
+    except (RecursionError, ValueError):  # nested too deeply; an integer of thousands of digits
+        return f"a {type(value).__name__} too large to show"
     return out if len(out) <= SHOWN_CHARS_MAX else out[: SHOWN_CHARS_MAX - 1] + "…"
 
 

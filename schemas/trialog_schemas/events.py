@@ -241,7 +241,16 @@ class ArtifactLogged:
     @property
     def content(self) -> str:
         """What tells one version from another: the digest, or a model's address and facts."""
-        return self.sha256 or f"{self.uri} {self.model}"
+        return artifact_content(self.sha256, self.uri, self.model)
+
+
+def artifact_content(sha256: str | None, uri: str | None, model: ModelInfo | None) -> str:
+    """Return what tells one version of an artifact from another."""
+    if sha256 is not None:
+        return sha256
+    facts = model or ModelInfo()
+    # Spelled out, so that a field that is added later changes no version of today.
+    return repr((uri, facts.model_type, facts.framework, facts.framework_version))
 
 
 @dataclass(frozen=True, slots=True)

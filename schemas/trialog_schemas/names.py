@@ -27,9 +27,6 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
-_DEPTH_MAX = 64
-"""Nesting of a parameter's value; deeper ones cannot be read by every JSON library."""
 
 
 def check_experiment_name(name: object) -> str:
@@ -204,8 +201,9 @@ def parameter_json(value: ParameterValue) -> str:
 
 
 def _plain(name: str, value: object, depth: int) -> ParameterValue:
-    if depth > _DEPTH_MAX:
-        raise _no_json(name, value, f"nests deeper than {_DEPTH_MAX} levels or contains itself")
+    if depth > limits.PARAMETER_DEPTH_MAX:
+        why = f"nests deeper than {limits.PARAMETER_DEPTH_MAX} levels or contains itself"
+        raise _no_json(name, value, why)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -224,8 +222,8 @@ def _plain(name: str, value: object, depth: int) -> ParameterValue:
 def _plain_number(name: str, value: float) -> int | float:
     if isinstance(value, int):
         whole = int(value)
-        if not _INTEGER_MIN <= whole <= _INTEGER_MAX:
-            raise _no_json(name, "a huge integer", "is outside -2**63 … 2**64-1")
+        if not limits.PARAMETER_INTEGER_MIN <= whole <= limits.PARAMETER_INTEGER_MAX:
+            raise _no_json(name, whole, "is outside -2**63 … 2**64-1")
         return whole
     number = float(value)
     if not math.isfinite(number):
@@ -304,7 +302,7 @@ def check_metric_value(name: object, value: object) -> float:
     try:
         return float(value)
     except OverflowError as exc:
-        raise _not_numeric(name, "a huge integer", "beyond the range of float") from exc
+        raise _not_numeric(name, value, "beyond the range of float") from exc
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
         raise _not_numeric(name, value, f"of type {type(value).__name__}") from exc
 
@@ -421,7 +419,7 @@ def check_artifact_text(name: object, value: object) -> str:
 
 def check_media_type(value: object) -> str:
     """Return a media type such as `text/plain`: printable ASCII with one slash, at most 255."""
-    text = _check_text("media_type", value, chars_max=limits.ARTIFACT_NAME_CHARS_MAX)
+    text = _check_text("media_type", value, chars_max=limits.MEDIA_TYPE_CHARS_MAX)
     if not (text.isascii() and text.isprintable() and re.fullmatch(r"[^/\s]+/[^/]+", text)):
         raise ValidationError(
             f"media_type {shown(text)} is not of the form type/subtype; for example text/plain",
@@ -487,8 +485,9 @@ def check_choice(field: str, value: object, choices: Sequence[str]) -> str:
     if isinstance(value, str) and value in choices:
         return str.__str__(value)
     hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+    remedy = hint or "; give one of them"
     raise ValidationError(
-        f"{field} is {shown(value)}, allowed are {', '.join(choices)}{hint}",
+        f"{field} is {shown(value)}, allowed are {', '.join(choices)}{remedy}",
         field=field,
         value=value,
         limit=", ".join(choices),

@@ -16,7 +16,7 @@ nothing was.
                         fewer names than parameters_max                     param_limit
     metrics_logged      names, steps and times legal                        invalid
                         points so far < points_max (the first ones are)     point_limit
-    artifact_logged     name, media type, digest and address legal          invalid
+    artifact_logged     name, media type, digest, address, facts legal      invalid
                         no more bytes than artifact_bytes_max               artifact_size
                         fewer names than artifacts_max                      artifact_limit
     tags_set            tags legal                                          invalid
@@ -28,7 +28,7 @@ The catalog's part of the law is in `catalog_rules.py`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -39,6 +39,7 @@ from trialog_schemas.events import (
     ArtifactLogged,
     Body,
     MetricsLogged,
+    ModelInfo,
     ParametersLogged,
     Rejection,
     RunEnded,
@@ -47,7 +48,13 @@ from trialog_schemas.events import (
     RunStarted,
     TagsSet,
 )
-from trialog_schemas.limits import DEFAULT_LIMITS, FAILURE_MESSAGE_CHARS_MAX, Limits
+from trialog_schemas.limits import (
+    DEFAULT_LIMITS,
+    FAILURE_MESSAGE_CHARS_MAX,
+    TIME_US_MAX,
+    TIME_US_MIN,
+    Limits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +68,9 @@ RULES_VERSION = 1
 Status: TypeAlias = Literal["InProgress", "Completed", "Failed"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_TIME_MIN_US, _TIME_MAX_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+_NAMES_CACHED_CHARS_MAX = 8192
+"""Names of a block whose verdict is remembered; a foreign producer's may have a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +256,8 @@ def _decide_metrics(state: RunState, body: MetricsLogged) -> Verdict:
     kept: list[Block] = []
     rejections: list[Rejection] = []
     for block in body.blocks:
-        reason = _refuse_names(block.names) or _refuse_columns(block)
+        refuse_names = _refuse_known_names if _is_small(block.names) else _refuse_names
+        reason = refuse_names(block.names) or _refuse_columns(block)
         if reason is None:
             kept.append(block)
         else:
@@ -271,7 +281,10 @@ def _decide_metrics(state: RunState, body: MetricsLogged) -> Verdict:
     return Verdict(legal if legal.blocks else None, tuple(rejections))
 
 
-@lru_cache(maxsize=4096)
+def _is_small(metric_names: tuple[str, ...]) -> bool:
+    return sum(map(len, metric_names)) <= _NAMES_CACHED_CHARS_MAX
+
+
 def _refuse_names(metric_names: tuple[str, ...]) -> str | None:
     try:
         for name in metric_names:
@@ -281,12 +294,19 @@ def _refuse_names(metric_names: tuple[str, ...]) -> str | None:
     return None
 
 
+_refuse_known_names = lru_cache(maxsize=1024)(_refuse_names)
+
+
 def _refuse_columns(block: Block) -> str | None:
-    if min(memoryview(block.steps).cast("q")) < -1:
-        return "a step is negative; steps are 0 to 2**63-1, or −1 for none"
+    step = min(memoryview(block.steps).cast("q"))
+    if step < -1:
+        return (
+            f"step {step} is negative, allowed are 0 to 2**63-1; give such a number, or −1 for none"
+        )
     times = memoryview(block.times).cast("q")
-    if min(times) < _TIME_MIN_US or max(times) > _TIME_MAX_US:
-        return "a time is outside the years 1 to 9999; give microseconds since the epoch"
+    for at_us in (min(times), max(times)):
+        if not TIME_US_MIN <= at_us <= TIME_US_MAX:
+            return f"time {at_us} is outside the years 1 to 9999; give microseconds since the epoch"
     return None
 
 
@@ -331,15 +351,23 @@ def _illegal_artifact(body: ArtifactLogged) -> str | None:
     try:
         names.check_artifact_name(body.name)
         names.check_media_type(body.media_type)
-        if body.kind == "model":
+        if body.kind == "model" or body.uri is not None:
             names.check_model_uri(body.uri)
-            return None
+        for fact, value in asdict(body.model or ModelInfo()).items():
+            names.check_model_fact(fact, value)
     except ValidationError as exc:
         return exc.message
-    if body.sha256 is None or not _SHA256.fullmatch(body.sha256):
-        return f"artifact {body.name!r} has no SHA-256 digest of 64 lower-case hex digits"
-    if body.size is None or body.size < 0:
-        return f"artifact {body.name!r} has no size in bytes"
+    is_stored = body.kind != "model"
+    if not _SHA256.fullmatch(body.sha256 or "") and (is_stored or body.sha256 is not None):
+        return (
+            f"artifact {shown(body.name)} has the digest {shown(body.sha256)}, which is no SHA-256 "
+            "of 64 lower-case hex digits; give the one of its bytes"
+        )
+    if (body.size is None and is_stored) or (body.size is not None and body.size < 0):
+        return (
+            f"artifact {shown(body.name)} has the size {body.size}, which is no number of bytes "
+            "from 0 on; give the length of its content"
+        )
     return None
 
 

@@ -223,10 +223,31 @@ def test_event_with_a_body_of_the_wrong_shape_is_unknown_not_fatal(kind: str, bo
     assert got[0].reason.startswith("invalid_event")
 
 
-def test_event_with_nul_in_a_text_is_refused() -> None:
-    """A NUL, which Postgres cannot hold, never reaches the tables."""
-    with pytest.raises(WireError, match="NUL"):
-        decode.unpack_record(record_of([ParametersLogged({"a": "x\0y"})]))
+def test_event_with_nul_in_a_text_costs_itself_only() -> None:
+    """A NUL, which Postgres cannot hold, never reaches the tables; the events beside it do."""
+    bodies = [ParametersLogged({"a": "x\0y"}), ParametersLogged({"b": "\\u0000"})]
+    _, (bad, good) = decode.unpack_record(record_of(bodies))
+    assert isinstance(bad, UnknownEvent)
+    assert bad.reason.startswith("invalid_event parameters_logged with a NUL")
+    assert isinstance(good, Event)
+    assert good.body == bodies[1]
+
+
+@pytest.mark.parametrize("where", ["account", "user", "type"])
+def test_record_with_nul_in_what_all_its_events_share_is_refused(where: str) -> None:
+    """An account, a user or a type's name with NUL is no name at all."""
+    account, user, kind = (
+        "a\\u0000b" if where == field else "ab" for field in ("account", "user", "type")
+    )
+    head = (
+        f'{{"account":"{account}","user":"{user}","run":"{RUN}","writer":"{WRITER}","seq":1,'
+        f'"count":1,"prev":"{"0" * 64}"}}'
+    ).encode()
+    start = f'{{"seq":1,"id":"{OTHER}","type":"{kind}","v":1,"at":1,"body":'
+    event = wire.encode_raw_event(start, b"{}")
+    prefix = wire.PREFIX.pack(wire.MAGIC, wire.RECORD_VERSION, wire.CODEC_RAW, len(head))
+    with pytest.raises(WireError, match=where):
+        decode.unpack_record(prefix + head + event)
 
 
 def test_payload_that_unpacks_to_too_much_is_refused() -> None:
