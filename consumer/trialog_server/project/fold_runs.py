@@ -54,6 +54,7 @@ class Folded:
     points: int = 0
     rejections: int = 0
     dead: int = 0
+    parked: int = 0
     gaps: int = 0
 
     def count_in(self, telemetry: Telemetry) -> None:
@@ -63,6 +64,7 @@ class Folded:
         telemetry.points += self.points
         telemetry.rejections += self.rejections
         telemetry.dead += self.dead
+        telemetry.parked += self.parked
         telemetry.gaps += self.gaps
 
 

@@ -197,7 +197,7 @@ class PartitionProjection:
                 rows.extend(
                     "insert_parked", parked_rows(self.claim.partition, parked, run.parked_reason)
                 )
-                self._telemetry.parked += len(parked)
+                folded.parked = len(parked)
             rows.absorb(folded.rows)
             if folded.ripe:
                 self._ripe.setdefault(run_id, set()).update(folded.ripe)
@@ -254,7 +254,7 @@ class PartitionProjection:
             reason = self._condemned.get(record.log_offset)
             if reason is not None:
                 rows.extend("insert_parked", parked_rows(self.claim.partition, [record], reason))
-                self._telemetry.parked += 1
+                folded.parked += 1
         return [folded], []
 
     async def merge_one(self) -> None:

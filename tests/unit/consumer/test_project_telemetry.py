@@ -7,7 +7,7 @@ from dataclasses import fields
 from trialog_server.project.fold_runs import Folded
 from trialog_server.project.telemetry import Telemetry
 
-COUNTS = ("events", "duplicates", "points", "rejections", "dead", "gaps")
+COUNTS = ("events", "duplicates", "points", "rejections", "dead", "parked", "gaps")
 
 
 def test_count_in_adds_every_count_of_a_fold() -> None:
