@@ -11,12 +11,14 @@ import click
 import pytest
 import yaml
 
+from trialog_schemas.limits import EVENTS_PARTITIONS
 from trialog_server.commands import service
+from trialog_server.processes import REQUESTS_END_S, WORKER_STOP_S
+from trialog_server.project.settings import ProjectionSettings
+from trialog_server.serve.access import OPEN_PATHS
 from trialog_server.settings import DEFAULT_PORT, ServerSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-CLUSTER_PARTITIONS = 32
-"""Partitions of the events topic on a cluster (the log's decision on partitions)."""
 
 
 class Service(TypedDict, total=False):
@@ -28,6 +30,7 @@ class Service(TypedDict, total=False):
     ports: list[str]
     volumes: list[str]
     healthcheck: dict[str, object]
+    stop_grace_period: str
     depends_on: dict[str, dict[str, str]]
 
 
@@ -135,7 +138,7 @@ def test_compose_addresses_are_taken_by_the_settings() -> None:
             postgres=postgres,
             events_partitions=int(variables["TRIALOG_EVENTS_PARTITIONS"]),
         )
-        assert settings.events_partitions == CLUSTER_PARTITIONS
+        assert settings.events_partitions == EVENTS_PARTITIONS
         assert (
             variables["TRIALOG_KAFKA"]
             in services()["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
@@ -178,6 +181,74 @@ def test_compose_and_project_have_one_version() -> None:
     """The image is named like the release that it is built from."""
     version = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["version"]
     assert {item["image"] for item in ours().values()} == {f"trialog:{version}"}
+
+
+def test_compose_kafka_is_the_version_that_the_tests_run() -> None:
+    """What is deployed is what was tested: one number in two files."""
+    pom = (DEPLOY.parent / "tests" / "services" / "kafka" / "pom.xml").read_text(encoding="utf-8")
+    (tested,) = re.findall(r"<kafka\.version>([\d.]+)<", pom)
+    assert services()["kafka"]["image"] == f"apache/kafka:{tested}"
+
+
+def test_compose_broker_comes_back_as_fast_as_the_tests_one() -> None:
+    """A broker that was killed is not waited for by the default's twelve seconds."""
+    variables = services()["kafka"]["environment"]
+    session_ms = int(variables["KAFKA_BROKER_SESSION_TIMEOUT_MS"])
+    assert int(variables["KAFKA_BROKER_HEARTBEAT_INTERVAL_MS"]) * 2 <= session_ms <= 3000
+
+
+def test_compose_gives_our_processes_time_to_end() -> None:
+    """The engine kills later than we end by ourselves: open requests, a batch, the leases."""
+    for item in ours().values():
+        grace_s = int(item["stop_grace_period"].removesuffix("s"))
+        assert grace_s > max(WORKER_STOP_S, REQUESTS_END_S + ProjectionSettings().lease_s)
+
+
+def test_compose_health_check_asks_an_open_route_where_the_api_listens() -> None:
+    """The check needs no key, and asks the port that the command binds."""
+    for name in ("api-1", "api-2"):
+        item = services()[name]
+        address = re.search(r"http://([\d.]+):(\d+)(/\w+)", str(item["healthcheck"]["test"]))
+        assert address is not None
+        host, port, path = address.groups()
+        assert (host, path in OPEN_PATHS) == ("127.0.0.1", True)
+        assert item["command"][item["command"].index("--port") + 1] == port
+
+
+def test_dockerfile_copies_only_what_the_build_may_see() -> None:
+    """Each path that is copied is let in, and neither history nor environments are."""
+    ignore = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    let_in = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    copied = {
+        path
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+        for path in line.split()
+    }
+
+    assert "*" in ignore
+    assert copied == let_in
+    assert all((DEPLOY.parent / path).exists() for path in let_in)
+
+
+def test_dockerfile_installs_the_versions_that_were_tested() -> None:
+    """The constraints exist, pin every package of the server, and Python is one we support."""
+    root = DEPLOY.parent
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (constraints,) = re.findall(r"--constraint (\S+)", text)
+    pins = (root / constraints).read_text(encoding="utf-8")
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-")
+        for line in pins.splitlines()
+        if "==" in line
+    }
+    needed = [*project["dependencies"], *project["optional-dependencies"]["server"]]
+
+    assert {re.split(r"[<>=]", name)[0].lower() for name in needed} <= pinned
+    assert "-r " not in pins, "pip takes no such line in constraints"
+    for version in re.findall(r"FROM python:(\d+)\.(\d+)", text):
+        assert tuple(map(int, version)) >= (3, 11)
 
 
 def test_readme_of_deploy_names_every_service() -> None:
