@@ -67,12 +67,15 @@ class Notices:
                 reason=shipment.trouble,
             )
         self._refused(run, path, shipment.refusals)
-        spool = shipment.spool
+
+    def dropped(self, shipment: Shipment) -> None:
+        """Say that a full disk costs log calls; the log may be there or away."""
+        meta, spool = shipment.folder.meta, shipment.spool
         if spool is not None and spool.dropped_calls and self._is_new(f"dropped {meta.writer_id}"):
             notice_logger().warning(
                 "the disk is full: log calls are dropped and counted until there is room",
-                run=run,
-                spool=path,
+                run=f"{meta.experiment_name}/{meta.run_name}",
+                spool=str(shipment.folder.path),
             )
 
     def adopted(self, report: SpoolReport) -> None:

@@ -230,6 +230,8 @@ class Sender:
     async def _send(self, shipper: Shipper) -> bool:
         """Send what is new; tell whether to go on at once."""
         shipments = self._shipments
+        for shipment in shipments:
+            self._notices.dropped(shipment)
         now_s = time.monotonic()
         if now_s < self._troubled_again_at_s:
             # Those with a fault of their own are not to keep the others or the service busy.

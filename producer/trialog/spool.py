@@ -3,13 +3,15 @@
 A `log_*` call ends when its bytes are in a shared mapping of a segment: they are then the
 kernel's, whatever happens to the process. Segments are allocated before they are mapped, so that
 a full disk is an error of the allocation and never a signal. When there is no room, calls are
-dropped and counted, training goes on, and the count is recorded once there is room again.
+dropped and counted, training goes on, and the count is recorded once there is room again, at the
+latest with the run's end, for which room is kept.
 
 Must not send anything or know the service; see `stream` for the other side.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import mmap
 import os
@@ -40,7 +42,7 @@ from trialog.spool_format import (
     pack_tail,
     row_struct,
 )
-from trialog_schemas.events import TYPE_NAMES, TagsSet
+from trialog_schemas.events import TYPE_NAMES, RunEnded, TagsSet
 from trialog_schemas.names import check_metric_name
 from trialog_schemas.wire import body_json
 
@@ -56,6 +58,13 @@ FIRST_SEGMENT_BYTES = 262_144
 
 SEGMENT_BYTES = 4_194_304
 """Bytes of the later segments: one is read into memory as a whole when it is sent."""
+
+SCARCE_SEGMENT_BYTES = 32_768
+"""Bytes of a segment where the disk has no room for a usual one."""
+
+RESERVE_BYTES = 16_384
+"""Room kept from the start for a run's end and the count of what was dropped: a full disk must not
+leave a run in progress for ever, or hide what it has cost."""
 
 ROOM_CHECK_S = 1.0
 """How often an allocation is tried again while the disk is full."""
@@ -253,11 +262,14 @@ class Spool:
         self._room_checked_s = float("-inf")
         self._closed_because: str | None = None
         self._sealed_at = SEGMENT_HEAD.size
+        self._reserve: mmap.mmap | None = None
         self.dropped_calls = 0
         self._dropped_recorded = 0
         self.append_point, self.append_row = self._point_anew, self._row_anew
         with self._lock:
             self._roll_if_room(0)
+            with contextlib.suppress(OSError):
+                self._reserve = allocate(folder.reserve_path, RESERVE_BYTES)
 
     @property
     def end(self) -> Place:
@@ -279,8 +291,11 @@ class Spool:
     def append_event(self, body: RunBody, at_us: int | None = None) -> None:
         """Append an event of any type but metrics."""
         packed = TIME.pack(now_us() if at_us is None else at_us) + body_json(body)
+        record = pack_tail(EVENT, EVENT_NAMES.index(TYPE_NAMES[type(body)]), packed)
         with self._lock:
-            self._append(pack_tail(EVENT, EVENT_NAMES.index(TYPE_NAMES[type(body)]), packed))
+            if isinstance(body, RunEnded) and not self.is_closed:
+                self._make_room_for_end(len(record))
+            self._append(record)
 
     def cut(self) -> Place:
         """End the stretch that is being written, if anything is in it; return its end."""
@@ -303,6 +318,7 @@ class Spool:
             has_segment = self._segment is not None
             self._closed_because = "the run is not open; log inside its `with` block"
             self._go_over(self._number, None, (self._point_anew, self._row_anew))
+            self._drop_reserve()
             if has_segment:
                 self._folder.truncate_segment(self._number, self._sealed_at)
 
@@ -310,7 +326,7 @@ class Spool:
         """Make a child made by fork unable to write into what it shares with its parent."""
         self._lock = threading.RLock()  # another thread of the parent may have held it
         self._closed_because = "this run was entered before a fork; enter a run in the child"
-        self._segment = None
+        self._segment = self._reserve = None
         self.append_point, self.append_row = self._point_anew, self._row_anew
 
     def store_blob(self, sha256: str, content: bytes) -> None:
@@ -384,9 +400,37 @@ class Spool:
             return False
         return True
 
+    def _make_room_for_end(self, size: int) -> None:
+        """See to it that the run's end has room, on a full disk in what was kept for it."""
+        segment = self._segment
+        has_room = segment is not None and segment.room >= size
+        if has_room or self._roll_if_room(size) or self._reserve is None:
+            return
+        memory, self._reserve = self._reserve, None
+        number = self._number + 1
+        while self._folder.segment_path(number).exists():
+            number += 1  # see _allocate_free
+        with contextlib.suppress(OSError):
+            self._folder.reserve_path.rename(self._folder.segment_path(number))
+            self._begin(number, memory)
+            self._record_dropped()
+
+    def _drop_reserve(self) -> None:
+        if self._reserve is not None:
+            self._reserve = None
+            self._folder.reserve_path.unlink(missing_ok=True)
+
     def _roll(self, size: int) -> None:
         """Go over to a new segment, with a cut at the end of the old one."""
-        number, memory = self._allocate_next(size)
+        usual = SEGMENT_BYTES if self._number else FIRST_SEGMENT_BYTES
+        needed = SEGMENT_HEAD.size + size + CUT_BYTES + HEADER.size
+        try:
+            number, memory = self._allocate_free(_pages(max(usual, needed)))
+        except OSError:
+            number, memory = self._allocate_free(_pages(max(SCARCE_SEGMENT_BYTES, needed)))
+        self._begin(number, memory)
+
+    def _begin(self, number: int, memory: mmap.mmap) -> None:
         memory[: SEGMENT_HEAD.size] = SEGMENT_HEAD.pack(SEGMENT_MAGIC, number)
         segment = _Mapped(memory)
         appenders = (
@@ -395,14 +439,11 @@ class Spool:
         )
         self._go_over(number, segment, appenders)
 
-    def _allocate_next(self, size: int) -> tuple[int, mmap.mmap]:
-        usual = SEGMENT_BYTES if self._number else FIRST_SEGMENT_BYTES
-        needed = SEGMENT_HEAD.size + size + CUT_BYTES + HEADER.size
+    def _allocate_free(self, size: int) -> tuple[int, mmap.mmap]:
         number = self._number + 1
         while True:
-            path = self._folder.segment_path(number)
             try:
-                return number, self._allocate(path, _pages(max(usual, needed)))
+                return number, self._allocate(self._folder.segment_path(number), size)
             except FileExistsError:
                 # Made by the call that this one interrupts as a signal handler, or the reverse.
                 number += 1

@@ -3,6 +3,7 @@
     <spool_dir>/<writer_id>/lock            held by the process that writes or ships it
                             meta.json       whose stream it is
                             000001.spool …  segments, see `spool_format`
+                            reserve         room for the run's end, should the disk be full
                             ack             how far the log has taken it
                             blobs/<sha256>  bytes of artifacts that are not uploaded yet
                             refused/        what the log would not take and segments that are
@@ -144,6 +145,8 @@ class SpoolFolder:
                     "another with TRIALOG_SPOOL_DIR or Session(spool_dir=…)"
                 )
             (unborn / "meta.json").write_bytes(meta.to_json())
+            # With its room from the start: to send what fills a disk must not need any.
+            (unborn / "ack").write_bytes(bytes(2 * _ACK_SLOT_BYTES))
             unborn.rename(path)
         except OSError as exc:
             raise SpoolError(
@@ -203,6 +206,11 @@ class SpoolFolder:
         with self.segment_path(number).open("rb") as file:
             head = file.read(SEGMENT_HEAD.size)
         return head == SEGMENT_HEAD.pack(SEGMENT_MAGIC, number) or not head.strip(b"\0")
+
+    @property
+    def reserve_path(self) -> Path:
+        """Return the file whose room is kept for the run's end."""
+        return self.path / "reserve"
 
     def truncate_segment(self, number: int, size: int) -> None:
         """Give back the room a sealed segment did not need, where the system lets us."""

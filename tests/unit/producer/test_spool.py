@@ -17,6 +17,7 @@ from tests.unit.producer.spools import bits, events_of, new_folder, points_of
 from trialog.spool import (
     DROPPED_TAG,
     FIRST_SEGMENT_BYTES,
+    RESERVE_BYTES,
     ROOM_CHECK_S,
     ROW_NAMES_MAX,
     SEGMENT_BYTES,
@@ -25,10 +26,10 @@ from trialog.spool import (
     Spool,
     allocate,
 )
-from trialog.spool_folder import SpoolFolder
+from trialog.spool_folder import Ack, SpoolFolder
 from trialog.stream import StreamReader
 from trialog_schemas.errors import ValidationError
-from trialog_schemas.events import ParametersLogged, TagsSet
+from trialog_schemas.events import MetricsLogged, ParametersLogged, RunEnded, TagsSet
 from trialog_schemas.limits import RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -143,28 +144,79 @@ def test_spool_blob_without_room_is_counted_and_leaves_nothing_half_written(
     assert spool.dropped_calls == 1
 
 
-def test_spool_beyond_the_size_a_process_may_write_drops_and_goes_on(tmp_path: Path) -> None:
-    """A real limit of the system, of 1 MiB a file: the first segment fits, the second does not."""
+@pytest.mark.parametrize(("file_bytes_max", "has_room"), [(1_048_576, True), (20_000, False)])
+def test_spool_beyond_the_size_a_process_may_write_goes_on_as_well_as_it_can(
+    tmp_path: Path, file_bytes_max: int, *, has_room: bool
+) -> None:
+    """A real limit of the system: smaller segments, or none but what was kept for the end."""
     code = f"""
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (1_048_576, 1_048_576))
 from pathlib import Path
 from tests.unit.producer.spools import new_folder
 from trialog.spool import Spool
+from trialog_schemas.events import RunEnded
+resource.setrlimit(resource.RLIMIT_FSIZE, ({file_bytes_max}, {file_bytes_max}))
 spool = Spool(new_folder(Path({str(tmp_path)!r})))
 for step in range(20_000):
     spool.append_point("loss", step, step, 0.5)
+spool.append_event(RunEnded("Completed"))
+spool.close()
 print(spool.dropped_calls)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=DEADLINE_S
     )
     dropped = int(done.stdout)
-    assert 0 < dropped < 20_000
+    assert dropped == (0 if has_room else 20_000)
     (path,) = tmp_path.iterdir()
     adopted = SpoolFolder.adopt(path)
     assert adopted is not None
-    assert len(points_of(events(adopted))["loss"]) == 20_000 - dropped
+    found = events(adopted)
+    assert len(points_of(found).get("loss", [])) == 20_000 - dropped
+    tags = [] if has_room else [TagsSet({DROPPED_TAG: "20000"})]
+    assert [e.body for e in found if not isinstance(e.body, MetricsLogged)] == [
+        *tags,
+        RunEnded("Completed"),
+    ]
+
+
+def test_spool_that_is_full_until_its_end_keeps_the_end_and_the_count(folder: SpoolFolder) -> None:
+    """Who looks at the run sees that it ended, and how many calls a full disk has cost it."""
+    disk = Disk()
+    spool = Spool(folder, disk)
+    disk.is_full = True
+    kept = fill(spool)
+    spool.append_event(ParametersLogged({"large": "x" * 1000}))
+    spool.append_event(RunEnded("Failed", "\x01" * 1024))
+    spool.close()
+    found = events(folder)
+    assert [event.body for event in found[-2:]] == [
+        TagsSet({DROPPED_TAG: "2"}),
+        RunEnded("Failed", "\x01" * 1024),
+    ]
+    assert len(points_of(found)["loss"]) == kept
+    assert not folder.reserve_path.exists()
+
+
+def test_spool_that_was_never_full_gives_its_reserve_back(folder: SpoolFolder) -> None:
+    """The room that was kept is the disk's again when the run has ended."""
+    spool = Spool(folder)
+    assert folder.reserve_path.stat().st_size == RESERVE_BYTES
+    spool.append_event(RunEnded("Completed"))
+    spool.close()
+    assert not folder.reserve_path.exists()
+    assert [event.body for event in events(folder)] == [RunEnded("Completed")]
+
+
+def test_ack_is_written_into_room_that_its_folder_had_from_the_start(folder: SpoolFolder) -> None:
+    """To send what fills a disk, and so to free it, no room is needed."""
+    before = (folder.path / "ack").stat()
+    assert folder.read_ack() is None
+    for number in (1, 2, 3):
+        folder.write_ack(Ack(number, 16, 1, bytes(32)))
+        assert folder.read_ack() == Ack(number, 16, 1, bytes(32))
+    after = (folder.path / "ack").stat()
+    assert (after.st_ino, after.st_blocks) == (before.st_ino, before.st_blocks)
 
 
 def test_spool_row_of_many_names_is_kept_in_parts_all_of_them(folder: SpoolFolder) -> None:
