@@ -1,0 +1,1 @@
+"""Other people's libraries: a module for each, which needs that library; `trialog` imports none."""
