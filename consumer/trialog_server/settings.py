@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from trialog.addresses import check_kafka
 from trialog_schemas.errors import ValidationError
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
 from trialog_server.log.base import LAPTOP_PARTITIONS
 
 DEFAULT_PORT = 7788
 """Where the SDK looks for a service when nobody tells it otherwise."""
-
-PORT_MAX = 65_535
 
 
 def default_data_dir() -> Path:
@@ -65,7 +64,7 @@ class ServerSettings:
         if self.postgres is not None:
             _check_postgres(self.postgres)
         if self.kafka is not None:
-            _check_kafka(self.kafka)
+            check_kafka(self.kafka)
 
     @property
     def artifacts_url(self) -> str:
@@ -93,16 +92,3 @@ def _check_postgres(address: str) -> None:
             value=scheme,
             limit="postgresql://…",
         )
-
-
-def _check_kafka(bootstrap: str) -> None:
-    for address in bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
-            raise ValidationError(
-                f"{address!r} is no address of a Kafka broker; give HOST:PORT, several joined by "
-                "commas",
-                field="kafka",
-                value=address,
-                limit="HOST:PORT[,…]",
-            )

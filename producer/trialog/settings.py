@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trialog.addresses import check_api_key, check_kafka, check_url
 from trialog_schemas.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -77,14 +78,18 @@ class Session:
 
         Args:
             environment: the variables; None takes those of the process.
+
+        Raises:
+            ValidationError: an address, a key or a folder that nobody can use.
         """
         known = os.environ if environment is None else environment
-        spool_dir = self.spool_dir or known.get("TRIALOG_SPOOL_DIR") or _default_spool_dir()
+        kafka = self.kafka or known.get("TRIALOG_KAFKA")
+        api_key = self.api_key or known.get("TRIALOG_API_KEY")
         return Endpoint(
-            url=_checked_url(self.url or known.get("TRIALOG_URL") or DEFAULT_URL),
-            kafka=self.kafka or known.get("TRIALOG_KAFKA") or None,
-            api_key=self.api_key or known.get("TRIALOG_API_KEY") or None,
-            spool_dir=Path(spool_dir).expanduser().absolute(),
+            url=check_url(self.url or known.get("TRIALOG_URL") or DEFAULT_URL),
+            kafka=check_kafka(kafka) if kafka else None,
+            api_key=check_api_key(api_key) if api_key else None,
+            spool_dir=_spool_dir(self.spool_dir or known.get("TRIALOG_SPOOL_DIR")),
             account=ACCOUNT,
             user=f"{_user_name()}@{socket.gethostname()}",
         )
@@ -112,15 +117,19 @@ def session_of(session: Session | None, sagemaker_session: Session | None = None
     return chosen
 
 
-def _checked_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
+def _spool_dir(given: str | Path | None) -> Path:
+    try:
+        path = Path(given) if given else _default_spool_dir()
+        return path.expanduser().absolute()
+    except RuntimeError as exc:  # no HOME, and a user whom this system does not know
+        named = "the default folder of spools" if given is None else f"spool_dir {str(given)!r}"
         raise ValidationError(
-            f"url {url!r} does not begin with http:// or https://; for example {DEFAULT_URL}",
-            field="url",
-            value=url,
-            limit="http:// or https://",
-        )
-    return url.rstrip("/")
+            f"{named} is in a home folder that nobody knows; set TRIALOG_SPOOL_DIR to a folder "
+            "that can be written",
+            field="spool_dir",
+            value=given,
+            limit="a known folder",
+        ) from exc
 
 
 def _default_spool_dir() -> Path:
