@@ -148,10 +148,10 @@ class Client:
         for page in self._pages(path, {"name": name}, positions):
             yield cast("SeriesPage", page)
 
-    def artifacts(self, run_id: str) -> list[ArtifactAnswer]:
-        """Return every version of every artifact of a run."""
-        answer = self._ask("GET", f"/api/v1/runs/{run_id}/artifacts")
-        return cast("dict[str, list[ArtifactAnswer]]", answer)["artifacts"]
+    def artifacts(self, run_id: str) -> Iterator[ArtifactAnswer]:
+        """Yield every version of every artifact of a run."""
+        for page in self._pages(f"/api/v1/runs/{run_id}/artifacts", {}):
+            yield from cast("dict[str, list[ArtifactAnswer]]", page)["artifacts"]
 
     def read_artifact(
         self, run_id: str, name: str, version: int | None, positions: Sequence[str] = ()

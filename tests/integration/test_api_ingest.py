@@ -358,6 +358,23 @@ async def test_artifact_versions_are_listed_and_each_can_be_read(api: Api) -> No
     assert (newest.content, first.content) == (b"two", b"one")
 
 
+async def test_artifact_versions_come_in_pages(api: Api) -> None:
+    """However many versions there are, a page has its bound and the next one goes on behind it."""
+    run_id = await api.rows.run(await api.rows.experiment("e"), RunRow())
+    expected = []
+    for name in ("a", "a b", "z/é"):
+        for version in (3, 2, 1):
+            await api.rows.artifact(run_id, name, version=version)
+            expected.append((name, version))
+    path, params, found = f"/api/v1/runs/{run_id.hex}/artifacts", {"max_results": "2"}, []
+    for _ in range(5):
+        page = (await api.client.get(path, params=params)).json()
+        found += [(artifact["name"], artifact["version"]) for artifact in page["artifacts"]]
+        params["next_token"] = page["next_token"] or ""
+
+    assert (found, page["next_token"]) == (expected, None)
+
+
 def stored_files(folder: Path) -> list[bytes]:
     """What every file in the folder and below holds, unfinished ones included."""
     return [found.read_bytes() for found in folder.rglob("*") if found.is_file()]

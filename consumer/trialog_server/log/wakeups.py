@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from trialog_schemas.wire import TOPIC_BY_SHORT_NAME
 from trialog_server.log.base import Partition
@@ -14,7 +16,6 @@ from trialog_server.postgres.pool import postgres_away
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     from trialog_server.postgres.pool import Pool
@@ -66,7 +67,7 @@ class Wakeups:
             UnavailableError: Postgres does not answer.
         """
         async with self._connection_lock:
-            if self._connection is not None and not self._connection.is_closed():
+            if self._is_listening():
                 return
             with postgres_away():
                 await self._release()
@@ -81,10 +82,16 @@ class Wakeups:
         async with self._connection_lock:
             await self._release()
 
+    def _is_listening(self) -> bool:
+        try:
+            return self._connection is not None and not self._connection.is_closed()
+        except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
+            return False
+
     async def _release(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            with postgres_away():
+            with postgres_away(), suppress(asyncpg.InterfaceError):
                 await connection.remove_listener(CHANNEL, self._heard)
                 await self._pool.release(connection)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trialog_schemas.errors import ResourceNotFoundError, shown
+from trialog_schemas.names import check_page_size
 from trialog_server.read.ask import ask
 from trialog_server.read.list_runs import run_not_found
+from trialog_server.read.pages import bad_token, decode_token, encode_token
 from trialog_server.read.runs import ArtifactView
 
 if TYPE_CHECKING:
@@ -16,17 +19,37 @@ if TYPE_CHECKING:
 
     from trialog_server.postgres.pool import Pool
 
+VERSION_END = 2**31
+"""Versions are signed 32-bit integers from 0 on."""
 
-async def list_artifacts(pool: Pool, account: str, run_id: UUID) -> tuple[ArtifactView, ...]:
-    """Return every version of every artifact, the newest first within a name.
+
+@dataclass(frozen=True, slots=True)
+class ArtifactPage:
+    """A page of versions in order of the artifacts' names, the newest first within a name."""
+
+    artifacts: tuple[ArtifactView, ...]
+    next_token: str | None
+
+
+async def list_artifacts(
+    pool: Pool, account: str, run_id: UUID, *, max_results: int = 100, next_token: str | None = None
+) -> ArtifactPage:
+    """Return a page of every version of every artifact.
 
     Raises:
         ResourceNotFoundError: there is no such run.
     """
-    rows = await ask(pool, "list_artifacts", account, run_id, None, None)
+    check_page_size(max_results)
+    after = _place_of(next_token)
+    rows = await ask(pool, "list_artifacts", account, run_id, *after, max_results + 1)
     if not rows:
         raise run_not_found(run_id)
-    return tuple(_artifact(row) for row in rows if row["name"] is not None)
+    found = tuple(_artifact(row) for row in rows if row["name"] is not None)
+    shown_ones = found[:max_results]
+    token = None
+    if len(found) > len(shown_ones):
+        token = encode_token("artifacts", shown_ones[-1].name, shown_ones[-1].version)
+    return ArtifactPage(shown_ones, token)
 
 
 async def get_artifact(
@@ -37,7 +60,7 @@ async def get_artifact(
     Raises:
         ResourceNotFoundError: there is no such run, artifact or version.
     """
-    rows = await ask(pool, "list_artifacts", account, run_id, name, version)
+    rows = await ask(pool, "get_artifact", account, run_id, name, version)
     if not rows:
         raise run_not_found(run_id)
     if rows[0]["name"] is None:
@@ -49,6 +72,15 @@ async def get_artifact(
             value=name,
         )
     return _artifact(rows[0])
+
+
+def _place_of(token: str | None) -> tuple[str | None, int | None]:
+    if token is None:
+        return None, None
+    match decode_token("artifacts", token):
+        case [str(name), int(version)] if 0 <= version < VERSION_END:
+            return name, version
+    raise bad_token(token)
 
 
 def _artifact(row: asyncpg.Record) -> ArtifactView:

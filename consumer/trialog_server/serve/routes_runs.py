@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from trialog_schemas.errors import ResourceNotFoundError
-from trialog_server.read.list_artifacts import get_artifact, list_artifacts
+from trialog_server.read.list_artifacts import VERSION_END, get_artifact, list_artifacts
 from trialog_server.read.list_rejections import list_rejections
 from trialog_server.read.list_runs import get_run
 from trialog_server.read.metric_series import (
@@ -32,7 +32,7 @@ from trialog_server.serve.questions import (
     wait_for_positions,
 )
 from trialog_server.serve.shapes import (
-    ArtifactsJSON,
+    ArtifactPageJSON,
     EventPageJSON,
     RejectionPageJSON,
     RunJSON,
@@ -80,7 +80,7 @@ class ContentQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    version: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    version: Annotated[int | None, Field(ge=0, lt=VERSION_END)] = None
 
 
 class RunRoutes:
@@ -106,7 +106,7 @@ class RunRoutes:
         )
         router.add_api_route("/events", self.events, methods=get, response_model=EventPageJSON)
         router.add_api_route(
-            "/artifacts", self.artifacts, methods=get, response_model=ArtifactsJSON
+            "/artifacts", self.artifacts, methods=get, response_model=ArtifactPageJSON
         )
         router.add_api_route(
             "/artifacts/content",
@@ -188,11 +188,22 @@ class RunRoutes:
         }
         return json_response(content)
 
-    async def artifacts(self, request: Request, run_id: RunId) -> Response:
-        """List every version of every artifact, the newest first within a name."""
+    async def artifacts(
+        self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
+    ) -> Response:
+        """List a page of every version of every artifact, the newest first within a name."""
         await wait_for_positions(self._service, request)
-        found = await list_artifacts(self._service.pool, caller_of(request).account, UUID(run_id))
-        content: ArtifactsJSON = {"artifacts": [artifact_json(artifact) for artifact in found]}
+        page = await list_artifacts(
+            self._service.pool,
+            caller_of(request).account,
+            UUID(run_id),
+            max_results=query.max_results,
+            next_token=query.next_token,
+        )
+        content: ArtifactPageJSON = {
+            "artifacts": [artifact_json(artifact) for artifact in page.artifacts],
+            "next_token": page.next_token,
+        }
         return json_response(content)
 
     async def artifact_content(

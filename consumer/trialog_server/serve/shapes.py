@@ -164,10 +164,11 @@ class EventPageJSON(TypedDict):
     next_token: str | None
 
 
-class ArtifactsJSON(TypedDict):
-    """Every version of every artifact of a run."""
+class ArtifactPageJSON(TypedDict):
+    """A page of the versions of a run's artifacts."""
 
     artifacts: list[ArtifactJSON]
+    next_token: str | None
 
 
 class BucketsJSON(TypedDict):
