@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
@@ -13,18 +14,28 @@ from trialog_server.log.base import Partition
 from trialog_server.log.wakeups import CHANNEL, Wakeups
 from trialog_server.postgres.migrate import migrate
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 pytestmark = pytest.mark.postgres
 
 PARTITION = Partition(EVENTS_TOPIC, 3)
 
 
-@pytest.mark.parametrize("is_closing", [False, True], ids=["listens-again", "closes"])
-async def test_listener_whose_connection_was_ended_is_as_good_as_new(
-    postgres_url: str, *, is_closing: bool
-) -> None:
-    """The one listening is replaced at the next look, wakes who slept, and hears again."""
+@pytest.fixture
+async def other(postgres_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """Somebody else's connection to the same database."""
     await migrate(postgres_url)
-    other = await asyncpg.connect(postgres_url)
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def broken(
+    postgres_url: str, other: asyncpg.Connection[asyncpg.Record]
+) -> AsyncIterator[Wakeups]:
+    """Wakeups whose listening connection has just been ended."""
     async with projection_pool(postgres_url) as pool:
         wakeups = Wakeups(pool)
         await wakeups.listen()
@@ -33,13 +44,23 @@ async def test_listener_whose_connection_was_ended_is_as_good_as_new(
             "WHERE query LIKE 'LISTEN%' AND datname = current_database()"
         )
         assert [one[0] for one in ended] == [True]
-        if not is_closing:
-            with wakeups.subscribe([PARTITION]) as woken:
-                while not woken.is_set():  # the end of the old one is heard of a moment later
-                    await wakeups.listen()
-                    await asyncio.sleep(0)
-                woken.clear()
-                await other.execute(f"NOTIFY {CHANNEL}, 'events:3'")
-                await woken.wait()
+        yield wakeups
         await wakeups.close()
-    await other.close()
+
+
+async def test_listener_whose_connection_was_ended_hears_again(
+    broken: Wakeups, other: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """A new connection takes its place at the next look, and who slept meanwhile is woken."""
+    with broken.subscribe([PARTITION]) as woken:
+        while not woken.is_set():  # the end of the old one is heard of a moment later
+            await broken.listen()
+            await asyncio.sleep(0)
+        woken.clear()
+        await other.execute(f"NOTIFY {CHANNEL}, 'events:3'")
+        await woken.wait()
+
+
+async def test_listener_whose_connection_was_ended_can_be_closed(broken: Wakeups) -> None:
+    """What is gone need not be given back; closing twice is no error either."""
+    await broken.close()
