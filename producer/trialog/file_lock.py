@@ -1,14 +1,16 @@
 """A lock that a living process holds on a file and that ends with it, however it ends.
 
 Used for spools (is their writer still alive?) and for the service's data folder. The `filelock`
-package is not used because a child made by fork must be able to drop the inherited file without
-giving the parent's lock up, which it has no public way for.
+package is not used because a child made by fork must drop the inherited file without giving the
+parent's lock up, which it has no public way for: a lock that lived on in a child would make its
+dead parent look alive.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ else:
 class FileLock:
     """An exclusive lock on one file; the file is made when missing and left behind.
 
-    Not for threads: two instances in one process exclude each other like two processes.
+    Not for threads: two instances in one process exclude each other like two processes. A child
+    made by fork holds none of its parent's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,6 +53,7 @@ class FileLock:
             os.close(file)
             return False
         self._file = file
+        _taken.add(self)
         return True
 
     def release(self) -> None:
@@ -58,9 +62,18 @@ class FileLock:
             os.close(self._file)
             self._file = None
 
-    def drop_in_child(self) -> None:
-        """Forget the lock in a child made by fork; the parent goes on holding it."""
-        self.release()  # flock belongs to the open file, which the parent still has open
+
+_taken: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+def _drop_in_child() -> None:
+    # A flock belongs to the open file, which the parent still has open: it goes on holding it.
+    for lock in list(_taken):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_in_child)
 
 
 def _lock(file: int) -> None:

@@ -330,7 +330,6 @@ class SpoolFolder:
     def forget_in_child(self) -> None:
         """Drop what a child made by fork inherited; the parent goes on holding the folder."""
         self._close_ack()
-        self._lock.drop_in_child()
 
     def remove(self) -> None:
         """Delete the folder; everything in it is applied."""
