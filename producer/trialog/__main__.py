@@ -218,12 +218,15 @@ def sync(
 ) -> None:
     """Send what dead processes left in the spool; living ones are left alone.
 
-    The exit status is 1 when something was left, damaged or refused.
+    The exit status is 1 when something was left, or was found damaged or refused. Spools recorded
+    for other addresses are named and stay, and are no failure; nor is what an earlier sync kept.
     """
-    from trialog.sync_command import run_sync  # noqa: PLC0415  the others need no sender
+    # Only here: the other commands need no sender.
+    from trialog.sync_command import check_spool_dir, run_sync  # noqa: PLC0415
 
     with _plain_errors():
         endpoint = Session(url=url, kafka=kafka, spool_dir=spool_dir).resolve()
+        check_spool_dir(endpoint, is_given=spool_dir is not None)
         if not run_sync(endpoint, is_moved=moved, as_json=as_json):
             sys.exit(1)
 

@@ -80,7 +80,7 @@ class Notices:
 
     def adopted(self, report: SpoolReport) -> None:
         """Say what became of a dead process's spool, if it is worth a word."""
-        if report.outcome == "sent":
+        if report.outcome == "sent" and report.bytes_sent:
             notice_logger().info(
                 "sent what an earlier process left", run=report.run, bytes=report.bytes_sent
             )

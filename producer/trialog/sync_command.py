@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from trialog.adoption import sync_spools
 from trialog.spool_folder import writer_folders
+from trialog_schemas.errors import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +27,30 @@ REFUSALS_SHOWN_MAX = 5
 """Refusals of one spool that are shown in full; all are kept beside it."""
 
 
+def check_spool_dir(endpoint: Endpoint, *, is_given: bool) -> None:
+    """Raise ValidationError for what is no folder: a mistyped one would look like an empty one.
+
+    Args:
+        endpoint: where the spools are.
+        is_given: the caller named the folder; without that it may not exist yet.
+    """
+    path = endpoint.spool_dir
+    if path.is_dir() or not (is_given or path.exists()):
+        return
+    wrong = "is no folder" if path.exists() else "does not exist"
+    raise ValidationError(
+        f"spool_dir {str(path)!r} {wrong}; give the folder that the programs log with",
+        field="spool_dir",
+        value=path,
+        limit="an existing folder",
+    )
+
+
 def run_sync(endpoint: Endpoint, *, is_moved: bool, as_json: bool) -> bool:
     """Send the spools of dead processes; return False when somebody should look at some.
+
+    What was recorded for another address is no failure of this sync, nor is what an earlier one
+    has kept and said.
 
     Args:
         endpoint: where they are sent, and where they are.
@@ -41,8 +65,7 @@ def run_sync(endpoint: Endpoint, *, is_moved: bool, as_json: bool) -> bool:
         for report in reports:
             for line in _lines(report):
                 click.echo(line)
-        counts = _summary(endpoint, reports)
-        click.echo(f"{counts['sent']} spools sent, {counts['left']} left in {endpoint.spool_dir}")
+        click.echo(_total(endpoint, reports))
     return all(report.is_clean for report in reports)
 
 
@@ -94,28 +117,45 @@ def _lines(report: SpoolReport) -> Iterator[str]:
         yield f"{name}: refused: {refusal}"
     if len(report.refusals) > REFUSALS_SHOWN_MAX:
         yield f"{name}: and {len(report.refusals) - REFUSALS_SHOWN_MAX} refusals more"
-    yield f"{name}: {_ENDINGS[report.outcome].format(report=report)}"
+    is_still_kept = report.outcome == "kept" and not report.bytes_sent
+    ending = _STILL_KEPT if is_still_kept else _ENDINGS[report.outcome]
+    yield f"{name}: {ending.format(report=report)}"
 
+
+_STILL_KEPT = "kept, nothing was sent; what is damaged or refused is in {report.path}"
 
 _ENDINGS = {
     "sent": "sent, {report.bytes_sent} bytes",
-    "kept": "sent, {report.bytes_sent} bytes; what is damaged or refused is in {report.path}",
+    "kept": "kept, {report.bytes_sent} bytes were sent; what is damaged or refused is in "
+    "{report.path}",
     "unconfirmed": "sent, {report.bytes_sent} bytes; nobody says that it is applied, so it stays "
     "until the next sync",
     "left": "left: {report.reason}",
 }
 
 
+def _total(endpoint: Endpoint, reports: list[SpoolReport]) -> str:
+    counts = _counts(reports)
+    said = f"{counts['sent']} spools sent, {counts['left']} left in {endpoint.spool_dir}"
+    if counts["kept"]:
+        said += f"; {counts['kept']} kept there, damaged or refused"
+    if counts["elsewhere"]:
+        said += f"; {counts['elsewhere']} there for other addresses, no matter of this sync"
+    return said
+
+
 def _summary(endpoint: Endpoint, reports: list[SpoolReport]) -> dict[str, object]:
-    sent = sum(report.outcome in {"sent", "kept"} for report in reports)
-    alive = sum(report.outcome == "alive" for report in reports)
     return {
-        "sent": sent,
-        "left": len(reports) - sent - alive,
-        "alive": alive,
+        **_counts(reports),
         "spool_dir": str(endpoint.spool_dir),
         "spools": [_report_json(report) for report in reports],
     }
+
+
+def _counts(reports: list[SpoolReport]) -> dict[str, int]:
+    """Return how many spools came to each end; an unconfirmed one is left."""
+    outcomes = Counter("left" if one.outcome == "unconfirmed" else one.outcome for one in reports)
+    return {end: outcomes[end] for end in ("sent", "kept", "left", "elsewhere", "alive")}
 
 
 def _report_json(report: SpoolReport) -> dict[str, object]:
