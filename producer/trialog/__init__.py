@@ -3,6 +3,7 @@
 from trialog.compare import compare
 from trialog.experiment import Experiment
 from trialog.load_run import load_run
+from trialog.pipeline import PipelineExperimentConfig
 from trialog.run import Run
 from trialog.settings import Session
 from trialog_schemas.errors import (
@@ -24,6 +25,7 @@ __all__ = [
     "Experiment",
     "LimitExceededError",
     "ParameterImmutableError",
+    "PipelineExperimentConfig",
     "ResourceInUseError",
     "ResourceNotFoundError",
     "Run",

@@ -56,6 +56,9 @@ def writing(session: trialog.Session) -> None:
     with trialog.load_run() as joined:
         assert_type(joined, trialog.Run)
     trialog.load_run("e", "r", session)
+    config = trialog.PipelineExperimentConfig("e", trial_name="execution")
+    assert_type(config.run(session, tags={"a": "b"}), trialog.Run)
+    assert_type(config.environment, dict[str, str])
     trialog.load_run(experiment_name="e", run_name="r", sagemaker_session=session)
     trialog.Run("e", "r", run_display_name="R")  # type: ignore[call-arg]
     run.log_metric("loss", "high")  # type: ignore[arg-type]
