@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from tests.integration.read_model_rows import RunRow, Series
 from trialog_schemas.events import LongBlock, MetricsLogged, ParametersLogged
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC
 from trialog_server.log.base import NewRecord
+from trialog_server.read.run_events import PAGE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -337,6 +339,29 @@ async def test_events_are_read_from_the_log_with_their_verdicts(api: Api) -> Non
         {"names": ["m"], "points": 1, "step_first": 7, "step_last": 7}
     ]
     assert measured["position"].startswith("events:")
+
+
+async def test_events_of_large_records_come_in_smaller_pages(api: Api) -> None:
+    """A page ends early where records are large; no event is left out or shown twice."""
+    run_id, writer, points = await make_run(api, RunRow()), uuid4(), 10_000
+    columns = [random.Random(seed).randbytes(8 * points) for seed in range(2)]
+    steps = struct.pack(f"<{points}q", *range(points))
+    block = LongBlock(("m",), points, bytes(4 * points), steps, *columns)
+    large = record_of(run_id.hex, writer.hex, MetricsLogged((block,)))
+    for _ in range(30):
+        await index_record(api, run_id, writer, large)
+    path, pages = f"/api/v1/runs/{run_id.hex}/events", []
+    token: str | None = ""
+    while token is not None:
+        query = {"next_token": token} if token else {}
+        page = (await api.client.get(path, params=query)).json()
+        pages.append([event["position"] for event in page["events"]])
+        token = page["next_token"]
+
+    assert len(large) * 30 > PAGE_BYTES_MAX
+    assert len(pages) > 1
+    positions = [position for page in pages for position in page]
+    assert len(positions) == len(set(positions)) == 30
 
 
 async def index_record(api: Api, run_id: UUID, writer: UUID, record: bytes) -> None:

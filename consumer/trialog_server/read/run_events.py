@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 RECORDS_MAX = 100
 """Records of one page; a record is a batch of events of about 50 KB."""
 
+PAGE_BYTES_MAX = 4_194_304
+"""Bytes of records after which a page ends early: records may be as large as 1 MiB each."""
+
+_RECORDS_AT_ONCE = 25
+"""Records that are read from the log together; a look at that many costs as much as one."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventView:
@@ -64,7 +70,7 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """A page of events: those of at most so many records."""
+    """A page of events: those of at most so many records, and fewer where they are large."""
 
     events: tuple[EventView, ...]
     next_token: str | None
@@ -91,8 +97,8 @@ async def run_events(
     if not rows and next_token is None:
         raise run_not_found(run_id)
     found = [row for row in rows if row["topic"] is not None]
-    places = found[:records_max]
-    records = await _read_records(log, places)
+    records = await _read_records(log, found[:records_max])
+    places = found[: len(records)]
     refused = await _rejections(pool, run_id, places)
     events = tuple(view for record in records for view in _views(record, run_id.hex, refused))
     token = None
@@ -102,14 +108,17 @@ async def run_events(
 
 
 async def _read_records(log: Log, places: Sequence[asyncpg.Record]) -> list[LogRecord]:
-    """Fetch the records in the order of their places, with one reading per partition."""
+    """Fetch the records in the order of their places, until they are enough for a page."""
     wanted: dict[Partition, list[int]] = {}
     for place in places:
         key = Partition(place["topic"], place["partition"])
         wanted.setdefault(key, []).append(place["log_offset"])
     records: list[LogRecord] = []
     for partition, offsets in wanted.items():
-        records += await log.read_at(partition, offsets)
+        for start in range(0, len(offsets), _RECORDS_AT_ONCE):
+            if sum(len(record.value) for record in records) >= PAGE_BYTES_MAX:
+                return records
+            records += await log.read_at(partition, offsets[start : start + _RECORDS_AT_ONCE])
     return records
 
 

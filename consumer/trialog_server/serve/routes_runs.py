@@ -172,7 +172,7 @@ class RunRoutes:
     ) -> Response:
         """List the run's events as the log has them, accepted and refused: its audit view.
 
-        A page holds the events of at most `max_results` records.
+        A page holds the events of at most `max_results` records, of fewer where they are large.
         """
         await wait_for_positions(self._service, request)
         page = await run_events(
