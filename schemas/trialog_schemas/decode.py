@@ -204,7 +204,7 @@ def _fault(raw: bytes, body: object) -> str | None:
 def _is_deeper(value: object, levels: int) -> bool:
     """Tell whether lists and objects nest deeper; without recursion, the stack is finite."""
     nested = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         nested = [
             item
             for one in nested

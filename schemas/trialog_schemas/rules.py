@@ -175,7 +175,14 @@ def _enter(state: RunState, event: Event, body: RunStarted | RunResumed | RunJoi
     started_at_us = event.at_us if state.started_at_us is None else state.started_at_us
     if isinstance(body, RunJoined) and state.status is not None:
         return state
-    entered = replace(state, status="InProgress", started_at_us=started_at_us, ended_at_us=None)
+    # What an earlier owner failed of is past; what a joined handle failed of is for good.
+    entered = replace(
+        state,
+        status="InProgress",
+        started_at_us=started_at_us,
+        ended_at_us=None,
+        failure_message=state.failure_message if state.is_failed_for_good else None,
+    )
     if not isinstance(body, RunStarted):
         return entered
     # A process that joined may be heard first: policy and start are the owner's all the same.

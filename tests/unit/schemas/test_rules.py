@@ -1,16 +1,12 @@
-"""Behaviour of the rules of a run, against examples and against an independent model."""
+"""Behaviour of the rules of a run, by examples; `test_rules_machine.py` walks them at random."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.unit.schemas.factories import AT_US, event, long, wide
+from tests.unit.schemas.factories import AT_US, SHA, SHB, artifact, event, long, wide
 from trialog_schemas.events import (
     ArtifactLogged,
     Body,
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
     from trialog_schemas.names import ParameterValue
 
 FEW = Limits(parameters_max=3, points_max=10, artifacts_max=2, artifact_bytes_max=100)
-SHA, SHB = "a" * 64, "b" * 64
 
 
 def judged(state: RunState, *bodies: Body, at_us: int = AT_US) -> tuple[RunState, list[Verdict]]:
@@ -46,11 +41,6 @@ def judged(state: RunState, *bodies: Body, at_us: int = AT_US) -> tuple[RunState
 def codes(verdict: Verdict) -> list[str]:
     """Return the codes of what was refused."""
     return [rejection.code for rejection in verdict.rejections]
-
-
-def artifact(name: str, sha256: str = SHA, size: int = 5) -> ArtifactLogged:
-    """Return an artifact event."""
-    return ArtifactLogged(name, "artifact", "text/plain", sha256=sha256, size=size)
 
 
 # C4
@@ -209,6 +199,16 @@ def test_resuming_keeps_the_start_and_ends_again() -> None:
     assert (again.status, again.started_at_us, again.ended_at_us) == ("Completed", 100, 300)
 
 
+# B6
+def test_resuming_forgets_what_an_earlier_owner_failed_of() -> None:
+    """A run in progress has no failure; what a joined handle fails of later is told as such."""
+    failed, _ = judged(RunState(), RunStarted("e", "r"), RunEnded("Failed", "the disk was full"))
+    resumed, _ = judged(failed, RunResumed())
+    assert (resumed.status, resumed.failure_message) == ("InProgress", None)
+    ended, _ = judged(resumed, RunEnded("Failed", "rank 3", is_owner=False), RunEnded("Completed"))
+    assert (ended.status, ended.failure_message) == ("Failed", "rank 3")
+
+
 def test_joined_handle_never_ends_the_run() -> None:
     """Leaving a joined handle changes nothing; joining an ended run does not reopen it."""
     open_run, _ = judged(
@@ -240,60 +240,3 @@ def test_tags_of_a_foreign_producer_that_are_illegal_are_refused() -> None:
     """Tags are judged again by the projection."""
     _, (verdict,) = judged(RunState(), TagsSet({"k": "v" * 257}))
     assert codes(verdict) == ["invalid"]
-
-
-class RulesAgainstModel(RuleBasedStateMachine):
-    """Drives the rules beside a model of lists and JSON texts that shares no code with them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.state = evolve(
-            RunState(), event(RunStarted("e", "r", FEW)), Verdict(RunStarted("e", "r", FEW))
-        )
-        self.first_values: list[tuple[str, str]] = []
-        self.points = 0
-        self.refused = 0
-
-    def _judge(self, body: Body) -> Verdict:
-        fact = event(body)
-        verdict = decide(self.state, fact)
-        self.state = evolve(self.state, fact, verdict)
-        return verdict
-
-    @rule(
-        name=st.sampled_from("abcde"),
-        value=st.sampled_from([1, 2, True, "1", None, 1.5]),
-    )
-    def log_parameter(self, name: str, value: ParameterValue) -> None:
-        """Log one parameter: new, the same again, or another value."""
-        verdict = self._judge(ParametersLogged({name: value}))
-        text = json.dumps(value)
-        known = [old for key, old in self.first_values if key == name]
-        if known:
-            assert bool(verdict.rejections) == (known[0] != text)
-        elif len(self.first_values) < 3:
-            self.first_values.append((name, text))
-            assert not verdict.rejections
-        else:
-            assert codes(verdict) == ["param_limit"]
-
-    @rule(rows=st.integers(1, 4), width=st.integers(1, 3))
-    def log_metrics(self, rows: int, width: int) -> None:
-        """Log a block and count how many of its points fit."""
-        verdict = self._judge(MetricsLogged((wide(rows, tuple("xyz"[:width])),)))
-        fits = min(rows * width, 10 - self.points)
-        self.points += fits
-        self.refused += rows * width - fits
-        counts = [fact.facts["points"] for fact in verdict.rejections]
-        assert counts == ([rows * width - fits] if fits < rows * width else [])
-
-    @invariant()
-    def state_equals_model(self) -> None:
-        """Hold the rules' state against the model's lists."""
-        got = [(name, json.dumps(value)) for name, value in self.state.parameters.items()]
-        assert sorted(got) == sorted(self.first_values)
-        assert self.state.points == self.points
-
-
-TestRulesAgainstModel = RulesAgainstModel.TestCase
-TestRulesAgainstModel.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
