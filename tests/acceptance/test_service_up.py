@@ -113,6 +113,18 @@ def test_second_up_on_one_folder_is_refused_in_one_line(running: TrialogService)
     assert answer_of(f"{running.url}/readyz")["status"] == "ready"
 
 
+def test_up_ended_while_it_makes_its_database_says_nothing_is_wrong(tmp_path: Path) -> None:
+    """The terminal's Ctrl-C ends initdb too; that is an end as any other."""
+    up = ServiceProcess("up", "--data-dir", str(tmp_path), "--port", "0")
+    up.launch()
+    wait_until(
+        lambda: any(process.name() == "initdb" for process in up.family()), "initdb is at work"
+    )
+    os.killpg(up.pid, signal.SIGINT)
+    assert up.wait_ended() == 0
+    assert up.output == [f"trialog: starting the service in {tmp_path}", "trialog: stopped"]
+
+
 def test_up_on_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
     """A port that was asked for and is taken ends the start before anything is made."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -58,6 +58,9 @@ full_page_writes = on
 include_if_exists = 'local.conf'
 """
 
+_INITDB_WORDS_MAX = 400
+"""Characters of what a failed initdb said that stand in the error."""
+
 _REMAINS_TIMEOUT_S = 30
 """How long the children of a killed server may take to notice it and end; usually 10 ms."""
 
@@ -150,9 +153,11 @@ class EmbeddedPostgres:
                 server.ensure_pgdata_inited()
             except subprocess.CalledProcessError as exc:
                 # It also ends by the terminal's Ctrl-C; then it has removed what it made.
+                said = "; ".join(str(exc.stderr or "").split("\n"))[:_INITDB_WORDS_MAX]
                 raise UnavailableError(
                     f"initdb cannot make a database in {self._data_dir} (status "
-                    f"{exc.returncode}); look at that folder's rights and at the room on its disk"
+                    f"{exc.returncode}: {said}); look at that folder's rights and at the room on "
+                    "its disk"
                 ) from exc
         self._bin_dir = server.bin_path
         self._user = server.system_user
