@@ -122,7 +122,8 @@ def test_up_ended_while_it_makes_its_database_says_nothing_is_wrong(tmp_path: Pa
     )
     os.killpg(up.pid, signal.SIGINT)
     assert up.wait_ended() == 0
-    assert up.output == [f"trialog: starting the service in {tmp_path}", "trialog: stopped"]
+    said = [line for line in up.output if "the database was migrated" not in line]  # just made it
+    assert said == [f"trialog: starting the service in {tmp_path}", "trialog: stopped"]
 
 
 def test_up_on_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
