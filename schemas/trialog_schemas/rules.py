@@ -250,8 +250,9 @@ def _refuse_parameter(
     if len(known) + fresh >= state.limits.parameters_max:
         return Rejection(
             "param_limit",
-            f"parameter {name!r} is refused, the run has {state.limits.parameters_max} parameters "
-            "and that is the limit; put several values into one parameter or an artifact",
+            f"parameter {name!r} with value {shown(value)} is refused, the run has "
+            f"{state.limits.parameters_max} parameters and that is the limit; "
+            "put several values into one parameter or an artifact",
             name,
             shown(value),
             {"limit": state.limits.parameters_max},
