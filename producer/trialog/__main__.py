@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from rich.table import Table
 from trialog.client import Client, number
 from trialog.compare import search_runs
 from trialog.experiment import check_page
+from trialog.output import CLOSED, drop_output, echo, escape_unknown_characters, lost
 from trialog.settings import Session
 from trialog_schemas import names
 from trialog_schemas.errors import TrialogError, did_you_mean
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from trialog.answers import RunAnswer, SummaryAnswer
     from trialog.settings import Endpoint
     from trialog_schemas.names import ParameterValue
+
+_PRINTED_BY_CLICK = {"--help", "--version"}
+"""With these nothing is done but to print, and click does that."""
 
 COMMANDS_GROUP = "trialog.commands"
 """Entry points under this name are commands: that is how `trialog[server]` adds `up` and others."""
@@ -233,7 +238,16 @@ def sync(
 
 def main() -> None:
     """Run the command line."""
-    cli(prog_name="trialog")
+    if sys.stdout is None:
+        sys.exit(f"Error: {CLOSED}")
+    escape_unknown_characters()
+    try:
+        cli(prog_name="trialog")
+    except OSError as exc:
+        if not _PRINTED_BY_CLICK & set(sys.argv):
+            raise
+        drop_output()
+        sys.exit(f"Error: {lost(exc)}")
 
 
 def _endpoint(url: str | None) -> Endpoint:
@@ -258,11 +272,11 @@ def _print(
     _print_table(columns, rows)
     total = answer.get("total") if isinstance(answer, dict) else None
     if isinstance(total, int) and total > len(rows):
-        click.echo(f"{len(rows)} of {total}")
+        echo(f"{len(rows)} of {total}")
 
 
 def _print_json(value: object) -> None:
-    click.echo(orjson.dumps(value).decode())
+    echo(orjson.dumps(value))
 
 
 def _print_table(columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> None:
@@ -272,9 +286,13 @@ def _print_table(columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> 
     for row in rows:
         table.add_row(*("" if cell is None else _printable(str(cell)) for cell in row))
     # A table that goes into a file or a pipe is not folded at a width nobody has.
-    Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False).print(
-        table
-    )
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    printed = io.StringIO()
+    width = None if is_terminal else 10_000
+    Console(
+        file=printed, force_terminal=is_terminal, width=width, highlight=False, markup=False
+    ).print(table)
+    echo(printed.getvalue().removesuffix("\n"))
 
 
 def _printable(text: str) -> str:

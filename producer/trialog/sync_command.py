@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from trialog.adoption import sync_spools
+from trialog.output import echo
 from trialog.spool_folder import writer_folders
 from trialog_schemas.errors import ValidationError
 
@@ -59,14 +60,16 @@ def run_sync(endpoint: Endpoint, *, is_moved: bool, as_json: bool) -> bool:
     """
     with _progress(endpoint) as watch:
         reports = asyncio.run(sync_spools(endpoint, watch, is_moved=is_moved))
+    is_clean = all(report.is_clean for report in reports)
+    status = 0 if is_clean else 1
     if as_json:
-        click.echo(orjson.dumps(_summary(endpoint, reports)).decode())
+        echo(orjson.dumps(_summary(endpoint, reports)), status=status)
     else:
         for report in reports:
             for line in _lines(report):
-                click.echo(line)
-        click.echo(_total(endpoint, reports))
-    return all(report.is_clean for report in reports)
+                echo(line, status=status)
+        echo(_total(endpoint, reports), status=status)
+    return is_clean
 
 
 @contextlib.contextmanager

@@ -259,8 +259,8 @@ def test_reader_that_leaves_ends_a_command_quietly(
         assert process.stdout.readline()
         process.stdout.close()
         complaint = process.stderr.read()
-        process.wait(RUN_TIMEOUT_S)
-    assert complaint == ""
+        status = process.wait(RUN_TIMEOUT_S)
+    assert (status, complaint) == (0, "")
 
 
 @pytest.mark.parametrize(
