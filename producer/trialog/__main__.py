@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,7 @@ from rich.table import Table
 from trialog.client import Client, number
 from trialog.compare import search_runs
 from trialog.experiment import check_page
+from trialog.export_formats import FORMATS
 from trialog.output import CLOSED, drop_output, echo, escape_unknown_characters, lost
 from trialog.settings import Session
 from trialog_schemas import names
@@ -154,6 +156,39 @@ def compare_runs(
         metrics = list(dict.fromkeys(key for run in runs for key in run["metrics"]))
         rows = [_compare_row(run, parameters, metrics) for run in runs]
         _print(runs, ("run", "status", *parameters, *metrics), rows, as_json=as_json)
+
+
+@cli.command()
+@_experiment
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="[default: OUTPUT's ending]")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="the file to write")
+@click.option("--filter", "where", help="params.lr > 0.1 and metrics.loss.min < 0.5")
+@click.option("--order-by", help="metrics.accuracy DESC")
+@click.option("--force", is_flag=True, help="replace OUTPUT if it exists")
+@_url
+@_json
+def export(
+    experiment: str,
+    output: Path,
+    url: str | None,
+    *,
+    force: bool,
+    as_json: bool,
+    **asked: str | None,
+) -> None:
+    """Export the runs of EXPERIMENT into a file.
+
+    CSV and Parquet have a row for each run: its parameters, the last value of each metric, its
+    tags. JSON has all that the service answers of each.
+    """
+    from trialog.export_command import Export, run_export  # noqa: PLC0415  the others need none
+
+    with _plain_errors():
+        name = names.check_experiment_name(experiment)
+        wanted = Export(
+            name, asked["where"], asked["order_by"], asked["kind"], output, is_forced=force
+        )
+        run_export(_endpoint(url), wanted, as_json=as_json)
 
 
 @cli.command()

@@ -1,0 +1,197 @@
+"""What `trialog export` does: asks for all runs page by page, and puts a whole file in place.
+
+The file is written under another name and gets its own when it is complete: whatever happens,
+nothing half-written stands under that name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+import orjson
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from trialog.client import Client
+from trialog.export_formats import FORMATS, Columns, write_csv, write_json, write_parquet
+from trialog.output import echo
+from trialog_schemas.limits import PAGE_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trialog.answers import RunAnswer
+    from trialog.settings import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is exported, and whereto.
+
+    Args:
+        experiment: the name of an experiment.
+        where, order_by: which runs, and in which order; None is all, newest first.
+        format: one of FORMATS; None takes the ending of the output's name.
+        output: the file.
+        is_forced: replace the file if there is one.
+    """
+
+    experiment: str
+    where: str | None
+    order_by: str | None
+    format: str | None
+    output: Path
+    is_forced: bool
+
+
+def run_export(endpoint: Endpoint, export: Export, *, as_json: bool) -> None:
+    """Write the runs of an experiment into a file, and say how many.
+
+    Raises:
+        click.ClickException: the file exists, cannot be written, or its format needs a package.
+        ClientError: the service refuses the question or cannot be reached.
+    """
+    # Through links: what is replaced is the file they lead to.
+    kind, output = _format_of(export), Path(os.path.realpath(export.output))
+    try:
+        _check_place(output, is_forced=export.is_forced)
+        count = _write(endpoint, export, kind, output)
+    except OSError as exc:
+        raise click.ClickException(
+            f"{export.output} cannot be written: {exc.strerror or exc}"
+        ) from exc
+    size = output.stat().st_size
+    if as_json:
+        told = {"experiment": export.experiment, "runs": count, "format": kind}
+        said = orjson.dumps({**told, "output": str(export.output), "bytes": size}).decode()
+    else:
+        said = f"{count} runs exported to {export.output}, {decimal(size)}"
+    echo(said)
+
+
+def _format_of(export: Export) -> str:
+    kind = export.format or export.output.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        raise click.ClickException(
+            f"{export.output} does not end in one of {', '.join(FORMATS)}; give --format"
+        )
+    if kind == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise click.ClickException("Parquet needs pyarrow; pip install 'trialog[parquet]'")
+    return kind
+
+
+def _check_place(output: Path, *, is_forced: bool) -> None:
+    """Refuse a place that no file can be put in, before anything is asked."""
+    if not output.parent.is_dir():
+        raise click.ClickException(f"there is no folder {output.parent}; make it first")
+    if output.exists() and not output.is_file():
+        raise click.ClickException(f"{output} is no file; give the name of one")
+    if output.exists() and not is_forced:
+        raise _taken(output)
+
+
+def _taken(output: Path) -> click.ClickException:
+    return click.ClickException(f"{output} exists; give another name, or --force to replace it")
+
+
+def _write(endpoint: Endpoint, export: Export, kind: str, output: Path) -> int:
+    """Write all runs and put the file in place; return how many they are."""
+    part = output.with_name(f".trialog-export-{uuid.uuid4().hex[:8]}.part")
+    try:
+        with part.open("xb") as file, _progress() as show:
+            count = _write_runs(file, kind, _runs(endpoint, export, show))
+            file.flush()
+            os.fsync(file.fileno())
+        _put(part, output, is_forced=export.is_forced)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _write_runs(file: IO[bytes], kind: str, runs: Iterator[RunAnswer]) -> int:
+    count = _Counter()
+    if kind == "json":
+        write_json(file, count.through(runs))
+        return count.value
+    # The columns are known when all runs are: meanwhile these are on the disk, not in memory.
+    with tempfile.TemporaryFile(dir=Path(file.name).parent) as kept:
+        columns = Columns()
+        for run in count.through(runs):
+            columns.note(run)
+            kept.write(orjson.dumps(run) + b"\n")
+        kept.seek(0)
+        again: Iterator[RunAnswer] = (orjson.loads(line) for line in kept)
+        (write_csv if kind == "csv" else write_parquet)(file, again, columns)
+    return count.value
+
+
+class _Counter:
+    """Counts what goes through."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def through(self, runs: Iterator[RunAnswer]) -> Iterator[RunAnswer]:
+        for run in runs:
+            self.value += 1
+            yield run
+
+
+def _runs(
+    endpoint: Endpoint, export: Export, show: Callable[[int, int], None]
+) -> Iterator[RunAnswer]:
+    """Yield the runs, one request a page, and show how many of how many there are."""
+    client, token, seen = Client(endpoint), None, 0
+    while True:
+        page = client.search(
+            export.experiment,
+            {
+                "filter": export.where,
+                "order_by": export.order_by,
+                "max_results": PAGE_MAX,
+                "next_token": token,
+            },
+        )
+        yield from page["runs"]
+        seen += len(page["runs"])
+        show(seen, page["total"])
+        token = page["next_token"]
+        if token is None:
+            return
+
+
+def _put(part: Path, output: Path, *, is_forced: bool) -> None:
+    """Give the complete file its name; without force never in the place of another."""
+    if is_forced:
+        part.replace(output)
+        return
+    try:
+        output.hardlink_to(part)
+    except FileExistsError as exc:  # somebody has made it meanwhile
+        raise _taken(output) from exc
+    except OSError as exc:  # a file system without hard links
+        if output.exists():
+            raise _taken(output) from exc
+        part.replace(output)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Give what shows the progress: a bar on a terminal, and else nothing."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    if not console.is_terminal:
+        yield lambda _seen, _total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("runs", total=None)
+        yield lambda seen, total: progress.update(task, completed=seen, total=max(seen, total))
