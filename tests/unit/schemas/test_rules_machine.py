@@ -173,7 +173,7 @@ _STEADY = settings(
 
 def test_rules_equal_the_model_under_every_delivery() -> None:
     """Three writers, re-sends, holes and restarts: rules and model come to the same run."""
-    run_state_machine_as_test(Deliveries, settings=settings(_STEADY, max_examples=100))
+    run_state_machine_as_test(Deliveries, settings=settings(_STEADY, max_examples=60))
 
 
 def _accepting_again(state: RunState, event: Event) -> Verdict:
