@@ -8,15 +8,15 @@ that of two adopters one wins. Must not touch a spool whose process lives.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from trialog.cleaner import Cleaner
+from trialog.cleaner import Applying, Cleaner
 from trialog.client import Client
-from trialog.shipper import Shipment, Shipper
+from trialog.shipper import BlobStore, Shipment, Shipper
 from trialog.spool_folder import SpoolFolder, sweep_removed, writer_folders
 from trialog.stream import StreamReader
 from trialog.transports.choose import new_transport
-from trialog_schemas.errors import SpoolError, UnavailableError
+from trialog_schemas.errors import ClientError, SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +40,10 @@ left         it could not be sent, or not all of it
 elsewhere    it was recorded for another service
 alive        its process is running
 """
+
+
+class SpoolService(BlobStore, Applying, Protocol):
+    """What a spool needs of the service until it is empty; `Client` is it."""
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class Adopter:
         endpoint: where and as whom.
         transport: the way to the log.
         watch: called with each report whenever it has changed.
+        service: stores artifacts and knows what is applied; None is the one of the endpoint.
     """
 
     def __init__(
@@ -102,12 +107,13 @@ class Adopter:
         endpoint: Endpoint,
         transport: Transport,
         watch: Callable[[SpoolReport], None] | None = None,
+        service: SpoolService | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._watch = watch or (lambda _report: None)
-        self._client = Client(endpoint)
+        self._service = service or Client(endpoint)
         self._shipper = Shipper(
-            self._client, transport, self._note_bytes, has_own_log=endpoint.kafka is not None
+            self._service, transport, self._note_bytes, has_own_log=endpoint.kafka is not None
         )
         self._report = SpoolReport(endpoint.spool_dir)
 
@@ -124,7 +130,8 @@ class Adopter:
             is_moved: also send what was recorded for another address.
 
         Raises:
-            UnavailableError: the log cannot be reached; the folder stays as it was.
+            ClientError: the log cannot be reached, or takes nothing from us; the folder stays as
+                it was.
         """
         report = self._report = SpoolReport(path)
         try:
@@ -150,12 +157,13 @@ class Adopter:
         if not is_moved and not belongs_to(meta, self._endpoint):
             report.outcome = "elsewhere"
             return
+        self._watch(report)
         shipment = Shipment(folder, None, StreamReader(folder, is_checked=True))
         report.lost, report.refusals = shipment.reader.lost, shipment.refusals
         await self._shipper.ship([shipment])
         if not shipment.is_sent:
             report.reason = shipment.trouble or self._shipper.store_fault or "not all was sent"
-        elif await Cleaner(self._client).clean([shipment], APPLIED_WAIT_S):
+        elif await Cleaner(self._service).clean([shipment], APPLIED_WAIT_S):
             report.outcome = "kept" if folder.has_refused else "sent"
         else:
             report.outcome = "unconfirmed"
@@ -177,7 +185,7 @@ async def sync_spools(
 ) -> list[SpoolReport]:
     """Send what dead processes left; return what became of each spool.
 
-    A log that cannot be reached is tried once: the spools behind are left with the same reason.
+    A log that takes nothing is tried once: the spools behind are left with the same reason.
     """
     transport = new_transport(endpoint)
     adopter = Adopter(endpoint, transport, watch)
@@ -190,7 +198,7 @@ async def sync_spools(
                 continue
             try:
                 reports.append(await adopter.adopt(path, is_moved=is_moved))
-            except UnavailableError as exc:
+            except ClientError as exc:
                 away = exc.message
                 reports.append(SpoolReport(path, reason=away))
     finally:

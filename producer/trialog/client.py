@@ -26,7 +26,7 @@ from trialog_schemas.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import urllib3
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from trialog_schemas.events import CatalogBody
 
     Parameter = str | int | float | None
+    Request = Callable[[str, str, bytes | None, Mapping[str, str]], tuple[int, bytes]]
 
 Page = TypeVar("Page")
 
@@ -58,14 +59,25 @@ ANSWER_TIMEOUT_S = 30.0
 COMMAND_WAIT_S = 10.0
 """How long the service may wait for a verdict before it answers without one."""
 
-OK_BELOW = 400
+OK_BELOW = 300
+"""No answer of a trialog service is a redirection; a login page's must not pass for a yes."""
+
+TRY_AGAIN_FROM = 500
+TRY_AGAIN = frozenset((408, 429))
+"""Statuses of requests that may succeed when they are sent again, with those from 500 on."""
 
 
 class Client:
-    """Asks one service. Cheap to make: clients of one process share their connections."""
+    """Asks one service. Cheap to make: clients of one process share their connections.
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    Args:
+        endpoint: the service, and as whom.
+        request: sends a request; None does it over HTTP.
+    """
+
+    def __init__(self, endpoint: Endpoint, request: Request | None = None) -> None:
         self._endpoint = endpoint
+        self._request = request or request_over_http
 
     def command(self, writer_id: str, at_us: int, body: CatalogBody) -> CommandAnswer:
         """Append an event of the catalog and wait for its verdict.
@@ -220,36 +232,51 @@ class Client:
         body: bytes | None = None,
         headers: dict[str, str],
     ) -> bytes:
-        import urllib3  # noqa: PLC0415  a program that only logs to Kafka never needs it
-
         pairs = parameters.items() if hasattr(parameters, "items") else parameters
         query = urlencode([(name, value) for name, value in pairs if value is not None])
         url = f"{self._endpoint.url}{path}" + (f"?{query}" if query else "")
         if self._endpoint.api_key is not None:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
         try:
-            answer = _connections().request(
-                method,
-                url,
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S),
-                retries=False,
-                redirect=False,
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            status, data = self._request(method, url, body, headers)
+        except OSError as exc:
             raise UnavailableError(
                 f"no trialog service can be reached at {self._endpoint.url}; "
                 "start one with `trialog up` or set TRIALOG_URL"
             ) from exc
-        if answer.status >= OK_BELOW:
-            raise _error_of(answer.status, answer.data, self._endpoint.url)
-        return answer.data
+        if status >= OK_BELOW:
+            raise _error_of(status, data, self._endpoint.url)
+        return data
 
 
 def number(value: Number | None) -> float:
     """Return a number of an answer; the texts for NaN and ±Inf become these, None NaN."""
     return math.nan if value is None else float(value)
+
+
+def request_over_http(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+) -> tuple[int, bytes]:
+    """Send a request and wait for its answer; return status and body.
+
+    Raises:
+        OSError: no answer came in time.
+    """
+    import urllib3  # noqa: PLC0415  a program that only logs to Kafka never needs it
+
+    try:
+        answer = _connections().request(
+            method,
+            url,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S),
+            retries=False,
+            redirect=False,
+        )
+    except urllib3.exceptions.HTTPError as exc:
+        raise ConnectionError(f"{type(exc).__name__}: {exc}") from exc
+    return answer.status, answer.data
 
 
 class _Connections:
@@ -288,6 +315,8 @@ def _error_of(status: int, raw: bytes, url: str) -> Exception:
         return UnavailableError(
             f"what answers at {url} is no trialog service (status {status}); check TRIALOG_URL"
         )
+    if status >= TRY_AGAIN_FROM or status in TRY_AGAIN:
+        return UnavailableError(message)  # whatever it says: a fault of the service is no refusal
     facts = {key: str(error[key]) for key in ("field", "value", "limit") if error.get(key)}
     return error_from_code(code, message, facts)  # type: ignore[arg-type]  # keys as in ErrorFacts
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import TYPE_CHECKING
 
 from trialog.client import Client
+from trialog.ids import new_id, now_us
 from trialog.refusals import refusal_error, rejection_of
-from trialog_schemas.wire import uuid7
 
 if TYPE_CHECKING:
     from trialog.answers import CommandAnswer
@@ -22,9 +20,7 @@ def send_command(endpoint: Endpoint, body: CatalogBody) -> CommandAnswer:
     Each command has a writer of its own, so that a process that dies between two of them leaves
     no hole in a sequence.
     """
-    at_us = time.time_ns() // 1000
-    writer_id = uuid7(at_us // 1000, os.urandom(10))
-    answer = Client(endpoint).command(writer_id, at_us, body)
+    answer = Client(endpoint).command(new_id(), now_us(), body)
     if answer["rejections"]:
         raise refusal_error(rejection_of(answer["rejections"][0]))
     return answer

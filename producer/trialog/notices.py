@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trialog.notice_logger import notice_logger
+from trialog_schemas.errors import UnavailableError
 
 if TYPE_CHECKING:
     from trialog.adoption import SpoolReport
     from trialog.settings import Endpoint
     from trialog.shipper import Shipment
+    from trialog_schemas.errors import ClientError
 
 _SAID_MAX = 1000
 """Reasons that are remembered as said; beyond it some are said again."""
@@ -24,17 +26,20 @@ class Notices:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._said: set[str] = set()
+        self._is_store_away = False
         self.is_away = False
 
-    def away(self, reason: str) -> None:
-        """Say that the log cannot be reached, and what becomes of the data meanwhile."""
+    def away(self, error: ClientError) -> None:
+        """Say that the log takes nothing, why, and what becomes of the data meanwhile."""
         if not self.is_away:
             self.is_away = True
+            is_there = not isinstance(error, UnavailableError)
+            what = "the log refuses us" if is_there else "the log cannot be reached"
             notice_logger().warning(
-                "the log cannot be reached; events are kept in the spool and sent later",
+                f"{what}; events are kept in the spool and sent later",
                 address=self._endpoint.log_address,
                 spool=str(self._endpoint.spool_dir),
-                reason=reason,
+                reason=error.message,
             )
 
     def back(self) -> None:
@@ -46,13 +51,27 @@ class Notices:
             )
 
     def store(self, fault: str | None) -> None:
-        """Say that artifacts wait because their store is away while the log is not."""
-        if fault is not None and self._is_new(fault):
+        """Say that artifacts wait because their store is away while the log is not, or no more."""
+        if fault is not None and not self._is_store_away:
             notice_logger().warning(
                 "artifacts cannot be stored now; they are kept in the spool and sent later",
                 address=self._endpoint.url,
                 spool=str(self._endpoint.spool_dir),
                 reason=fault,
+            )
+        elif fault is None and self._is_store_away:
+            notice_logger().info(
+                "artifacts can be stored again; what was kept is sent", address=self._endpoint.url
+            )
+        self._is_store_away = fault is not None
+
+    def disk(self, error: OSError) -> None:
+        """Say that the spool's disk does not do what it should beside keeping what is written."""
+        if self._is_new(f"disk {error.strerror}"):
+            notice_logger().warning(
+                "the spool's disk fails; what is recorded stays in it, and this is tried again",
+                spool=str(self._endpoint.spool_dir),
+                reason=str(error),
             )
 
     def shipment(self, shipment: Shipment) -> None:

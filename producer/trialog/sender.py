@@ -27,15 +27,17 @@ from trialog.notices import Notices
 from trialog.shipper import Shipment, Shipper
 from trialog.stream import StreamReader
 from trialog.transports.choose import new_transport
-from trialog_schemas.errors import UnavailableError
+from trialog_schemas.errors import ClientError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from trialog.adoption import SpoolService
     from trialog.settings import Endpoint
     from trialog.spool import Place, Spool
     from trialog.spool_folder import SpoolFolder
+    from trialog.transports.base import Transport
 
 FLUSH_INTERVAL_S = 0.05
 """How often new events are sent; a flush is not kept waiting for it."""
@@ -78,24 +80,36 @@ def _at_exit(end: Callable[[], None]) -> None:
 
 
 class Sender:
-    """The thread of one process and session; `of` gives the one there is, or makes it."""
+    """The thread of one process and session; `of` gives the one there is, or makes it.
+
+    Args:
+        endpoint: where and as whom.
+        service: stores artifacts and knows what is applied; None is the one of the endpoint.
+        connect: makes the way to the log, in the thread.
+    """
 
     _lock = threading.Lock()
     _senders: ClassVar[dict[Endpoint, Sender]] = {}
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        service: SpoolService | None = None,
+        connect: Callable[[Endpoint], Transport] = new_transport,
+    ) -> None:
         self._endpoint = endpoint
         # Replaced, never changed, so that the thread can go through it without a lock.
         self._shipments: tuple[Shipment, ...] = ()
         self._ended: deque[tuple[float, Shipment]] = deque()
-        self._client = Client(endpoint)
-        self._cleaner = Cleaner(self._client)
+        self._service = service or Client(endpoint)
+        self._connect = connect
+        self._cleaner = Cleaner(self._service)
         self._changed = threading.Condition()
         self._cleaning = asyncio.Lock()
         self._notices = Notices(endpoint)
         self._troubled_again_at_s = float("-inf")
         self._waiting = 0
-        self._is_ending = False
+        self._is_ending = self._has_ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._pid = os.getpid()
@@ -134,11 +148,6 @@ class Sender:
         """Tell whether the log could not be reached when it was last tried."""
         return self._notices.is_away
 
-    @property
-    def open_count(self) -> int:
-        """How many spools are looked at for something new."""
-        return len(self._shipments)
-
     def add(self, folder: SpoolFolder, spool: Spool) -> Shipment:
         """Take a spool on; it is sent from now on, until it is closed and everything is applied."""
         shipment = Shipment(folder, spool, StreamReader(folder, is_checked=False))
@@ -148,14 +157,20 @@ class Sender:
         return shipment
 
     def wait_acked(self, shipment: Shipment, place: Place, timeout_s: float) -> bool:
-        """Wait until the log has everything up to a place of the spool; tell whether it has."""
+        """Wait until the log has everything up to a place of the spool; tell whether it has.
+
+        Behind the end of the thread, in a program's last moments, nobody sends and nobody waits.
+        """
         with self._changed:
             self._waiting += 1
             self._poke()
             try:
-                return self._changed.wait_for(lambda: shipment.acked >= place, timeout_s)
+                self._changed.wait_for(
+                    lambda: shipment.acked >= place or self._has_ended, timeout_s
+                )
             finally:
                 self._waiting -= 1
+        return shipment.acked >= place
 
     def end(self) -> None:
         """Send what is left, for a few seconds at most, and say what then still is."""
@@ -175,19 +190,24 @@ class Sender:
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     def _run(self) -> None:
-        asyncio.run(self._work())
+        try:
+            asyncio.run(self._work())
+        finally:
+            self._has_ended = True
+            self._notify()
 
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
-        transport = new_transport(self._endpoint)
+        transport = self._connect(self._endpoint)
         shipper = Shipper(
-            self._client,
+            self._service,
             transport,
             lambda _bytes: self._notify(),
             has_own_log=self._endpoint.kafka is not None,
         )
         shipper.slow_upload = self._notices.slow_upload
-        adopting = asyncio.create_task(self._adopt(Adopter(self._endpoint, transport)))
+        adopter = Adopter(self._endpoint, transport, service=self._service)
+        adopting = asyncio.create_task(self._adopt(adopter))
         beside = [
             asyncio.create_task(self._always(self._clean, CLEAN_INTERVAL_S)),
             asyncio.create_task(self._always(self._sync_disk, DISK_SYNC_INTERVAL_S)),
@@ -239,14 +259,15 @@ class Sender:
         else:
             self._troubled_again_at_s = now_s + BACKOFF_S_MAX
         try:
-            await shipper.ship(shipments)
-        except UnavailableError as exc:
-            self._notices.away(exc.message)
+            is_there = await shipper.ship(shipments)
+        except ClientError as exc:
+            self._notices.away(exc)
             if self._waiting:
                 # Who flushes gets at least the disk.
                 await self._sync_disk()
             return False
-        self._notices.back()
+        if is_there:  # with nothing to send nobody knows
+            self._notices.back()
         self._notices.store(shipper.store_fault)
         for shipment in shipments:
             self._notices.shipment(shipment)
@@ -284,12 +305,13 @@ class Sender:
     async def _sync_disk(self) -> bool:
         for shipment in self._shipments:
             spool = shipment.spool
-            if spool is None or max(shipment.acked, shipment.synced) >= spool.end:
+            if spool is None:
                 continue
-            end = spool.end
-            for number in range(max(shipment.acked[0], shipment.synced[0]), end.segment + 1):
-                await call_aside(shipment.folder.sync_to_disk, number)
-            shipment.synced = end
+            end, safe = spool.end, max(shipment.acked, shipment.synced)
+            if safe < end or shipment.has_blobs:
+                numbers = range(safe.segment, end.segment + 1)
+                await call_aside(shipment.folder.sync_to_disk, numbers)
+                shipment.synced = end
         return True
 
     async def _adopt(self, adopter: Adopter) -> None:
@@ -303,7 +325,7 @@ class Sender:
         while True:
             try:
                 self._notices.adopted(await adopter.adopt(path))
-            except UnavailableError:
+            except ClientError:  # the log takes nothing now: what is our own says it
                 pause_s = min(pause_s * 2, BACKOFF_S_MAX)
                 await asyncio.sleep(pause_s)
             else:
@@ -318,6 +340,9 @@ class Sender:
         """Do one step; whatever becomes of it, the program and the other steps go on."""
         try:
             return await step()
+        except OSError as exc:
+            self._notices.disk(exc)
+            return False
         except Exception as exc:  # noqa: BLE001  the thread must outlive every defect of ours
             self._notices.defect(exc)
             return False

@@ -18,10 +18,11 @@ from trialog.ids import catalog_writer_of
 from trialog.spool import Place
 from trialog.transports.base import OutRecord, RefusedRecord
 from trialog_schemas.errors import (
-    AccessRefusedError,
     ClientError,
+    LimitExceededError,
     SpoolError,
     UnavailableError,
+    ValidationError,
     WireError,
 )
 from trialog_schemas.events import NIL_ID
@@ -163,19 +164,22 @@ class Shipper:
         self._transport = transport
         self._watch = watch or (lambda _bytes: None)
         self._has_own_log = has_own_log
+        self._answers = 0
         self._store_retry_at_s = float("-inf")
         self.slow_upload: Callable[[int], None] = lambda _bytes: None
         self.store_fault: str | None = None
 
-    async def ship(self, shipments: Sequence[Shipment]) -> None:
-        """Send everything that is in the spools now and note it.
+    async def ship(self, shipments: Sequence[Shipment]) -> bool:
+        """Send everything that is in the spools now and note it; tell whether the log answered.
 
         What concerns one spool becomes its `trouble`.
 
         Raises:
             UnavailableError: the log is not there; call again later.
+            ClientError: the log takes nothing from us; call again when that may be mended.
         """
         flows: list[_Flow] = []
+        before = self._answers
         try:
             for shipment in shipments:
                 flow = await self._open(shipment)
@@ -187,6 +191,7 @@ class Shipper:
             # Those left were not taken: their readers begin anew at the last ack.
             for flow in flows:
                 flow.shipment.is_stale = True
+        return self._answers > before
 
     async def _open(self, shipment: Shipment) -> _Flow | None:
         """Send what must be there before the records; None when there are none."""
@@ -227,11 +232,12 @@ class Shipper:
                 self._store_retry_at_s = time.monotonic() + STORE_RETRY_S
                 self.store_fault = exc.message
                 return
-            except AccessRefusedError:
-                raise  # a key can be mended; the bytes wait for that
-            except ClientError as exc:
+            except (ValidationError, LimitExceededError) as exc:
+                # Of what else is refused, a key for example, the cause can be mended: it waits.
                 shipment.folder.keep_refused(name, content)
                 shipment.refusals.append(exc.message)
+            # Without a log of its own, who stores artifacts is who takes records.
+            self._answers += not self._has_own_log
             shipment.uploaded.add(name)
             self._watch(len(content))
         self.store_fault = None
@@ -256,7 +262,8 @@ class Shipper:
         start = first_hash(meta.account, meta.user, NIL_ID, writer_id)
         header = RecordHeader(meta.account, meta.user, NIL_ID, writer_id, 1, 1, start)
         record = OutRecord(CATALOG_TOPIC, meta.account, pack_record(header, [event]))
-        self._note_receipt(shipment, record.value, (await self._transport.send([record]))[0])
+        (receipt,) = await self._deliver([record])
+        self._note_receipt(shipment, record.value, receipt)
         shipment.reader.ack = replace(ack, is_catalog_acked=True)
         shipment.folder.write_ack(shipment.reader.ack)
 
@@ -271,7 +278,7 @@ class Shipper:
         records = [
             OutRecord(EVENTS_TOPIC, ready.key, ready.value) for _, part in parts for ready in part
         ]
-        receipts = iter(await self._transport.send(records) if records else ())
+        receipts = iter(await self._deliver(records) if records else ())
         for flow, part in parts:
             # Each takes as many receipts as it gave records, also when noting them fails.
             own = [next(receipts) for _ in part]
@@ -281,6 +288,11 @@ class Shipper:
                 _set_trouble(flow.shipment, exc)
         self._watch(sum(len(record.value) for record in records))
         return [flow for flow, _ in parts if not flow.is_done and not flow.shipment.is_stale]
+
+    async def _deliver(self, records: Sequence[OutRecord]) -> list[Receipt]:
+        receipts = await self._transport.send(records)
+        self._answers += 1
+        return receipts
 
     def _note(self, flow: _Flow, part: Sequence[ReadyRecord], receipts: Sequence[Receipt]) -> None:
         shipment = flow.shipment

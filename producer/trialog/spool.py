@@ -12,6 +12,7 @@ Must not send anything or know the service; see `stream` for the other side.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import mmap
 import os
@@ -111,13 +112,24 @@ def allocate(path: Path, size: int) -> mmap.mmap:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file, 0, size)
         else:
-            os.write(file, bytes(size))
+            fill(file, size)
         return mmap.mmap(file, size)
     except OSError:
         path.unlink(missing_ok=True)
         raise
     finally:
         os.close(file)
+
+
+def fill(file: int, size: int) -> None:
+    """Give an empty file real blocks where the system has no call for it.
+
+    Raises:
+        OSError: there is no room.
+    """
+    written = os.write(file, bytes(size))
+    if written < size:  # what still had room was written
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Mapped:

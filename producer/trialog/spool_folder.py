@@ -30,7 +30,7 @@ from trialog.spool_format import FORMAT_VERSION, SEGMENT_HEAD, SEGMENT_MAGIC
 from trialog_schemas.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _SEGMENT_SUFFIX = ".spool"
 _REMOVED_PREFIX = ".removed-"
@@ -86,7 +86,9 @@ class SpoolMeta:
             catalog = fields.pop("catalog")
             meta = cls(**fields, catalog=CatalogEvent(**catalog) if catalog else None)
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as exc:
-            raise SpoolError(f"the spool's meta.json cannot be read ({exc})") from exc
+            raise SpoolError(
+                f"the spool's meta.json cannot be read ({exc}); it stays for you to look at"
+            ) from exc
         if meta.version != FORMAT_VERSION:
             raise SpoolError(
                 f"the spool is of version {meta.version}, known is {FORMAT_VERSION}; "
@@ -125,6 +127,7 @@ class SpoolFolder:
         self._lock = lock
         self._ack_file: int | None = None
         self._acks = 0
+        self._synced: set[Path] = set()
 
     @classmethod
     def create(cls, spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
@@ -136,9 +139,9 @@ class SpoolFolder:
         path = spool_dir / meta.writer_id
         # Made under another name, so that nobody can adopt it before its lock is taken.
         unborn = spool_dir / f".{meta.writer_id}"
+        lock = FileLock(unborn / "lock")
         try:
             unborn.mkdir(parents=True, mode=0o700)
-            lock = FileLock(unborn / "lock")
             if not lock.take_nowait():
                 raise SpoolError(
                     f"spool folder {unborn} cannot be locked: its file system has no locks; give "
@@ -149,6 +152,8 @@ class SpoolFolder:
             (unborn / "ack").write_bytes(bytes(2 * _ACK_SLOT_BYTES))
             unborn.rename(path)
         except OSError as exc:
+            lock.release()
+            shutil.rmtree(unborn, ignore_errors=True)
             raise SpoolError(
                 f"spool folder {path} cannot be made: {exc.strerror}; give another with "
                 "TRIALOG_SPOOL_DIR or Session(spool_dir=…)"
@@ -167,12 +172,18 @@ class SpoolFolder:
             if not lock.take_nowait():
                 return None
             meta = SpoolMeta.from_json((path / "meta.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError):  # removed while we looked
+        except (FileNotFoundError, NotADirectoryError) as exc:
             lock.release()
-            return None
+            if not path.is_dir():
+                return None  # removed while we looked
+            raise SpoolError(
+                f"spool {path} has no meta.json to say whose it is; it stays for you to look at"
+            ) from exc
         except OSError as exc:
             lock.release()
-            raise SpoolError(f"spool {path} cannot be opened: {exc.strerror}") from exc
+            raise SpoolError(
+                f"spool {path} cannot be opened: {exc.strerror}; let this user read and write it"
+            ) from exc
         except SpoolError as exc:
             lock.release()
             raise SpoolError(f"{exc.message}: {path}") from exc
@@ -313,9 +324,24 @@ class SpoolFolder:
         """Tell whether something was refused here, so that the folder must stay."""
         return (self.path / "refused").exists()
 
-    def sync_to_disk(self, number: int) -> None:
-        """Make a segment's bytes survive a power failure; slow, not for the caller's thread."""
-        _sync_file(self.segment_path(number))
+    def sync_to_disk(self, numbers: Iterable[int]) -> None:
+        """Make segments, and all they need, survive a power failure; slow, not for the caller.
+
+        What is gone meanwhile has no need of it any more.
+        """
+        segments = [self.segment_path(number) for number in numbers]
+        blobs = [self.path / "blobs" / name for name in self.blob_names()]
+        # These are written once and whole, a segment again and again.
+        fixed = [path for path in (self.path / "meta.json", *blobs) if path not in self._synced]
+        for path in (*fixed, *segments):
+            with contextlib.suppress(FileNotFoundError):
+                _sync_file(path)
+        there = {self.path / "meta.json", *blobs, *segments}
+        for folder in {path.parent for path in there - self._synced}:
+            _sync_entries(folder)
+        if not self._synced:
+            _sync_entries(self.path.parent)
+        self._synced = there
 
     def sync_ack_to_disk(self) -> None:
         """Make the ack survive a power failure; before a segment is deleted it has to."""
@@ -373,6 +399,16 @@ def _sync_file(path: Path) -> None:
         getattr(os, "fdatasync", os.fsync)(file)
     finally:
         os.close(file)
+
+
+def _sync_entries(folder: Path) -> None:
+    """Make the names in a folder survive a power failure, where the system lets us."""
+    with contextlib.suppress(OSError):  # Windows does not, nor do some network file systems
+        file = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def _read_all(file: int, size: int) -> bytes:

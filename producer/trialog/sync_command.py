@@ -81,7 +81,8 @@ def _progress(endpoint: Endpoint) -> Iterator[Callable[[SpoolReport], None]]:
         seen: set[str] = set()
 
         def tell(report: SpoolReport) -> None:
-            if report.run and report.path.name not in seen:
+            is_sent_here = report.run and report.outcome != "elsewhere"
+            if is_sent_here and report.path.name not in seen:
                 seen.add(report.path.name)
                 click.echo(f"spool {len(seen)} of {total}: sending {report.run}", err=True)
 

@@ -44,6 +44,7 @@ class Transport(Protocol):
         Raises:
             UnavailableError: not all are known to be in the log; send them all again.
             AccessRefusedError: this key or process may not write; likewise, once it may.
+            ClientError: the log refuses the sending as a whole; likewise, once that is mended.
         """
 
     async def close(self) -> None:
@@ -56,5 +57,6 @@ def refusal_of(record: OutRecord) -> RefusedRecord | None:
         return None
     return RefusedRecord(
         LimitExceededError.code,
-        f"a record of {len(record.value)} bytes is too large, allowed are {RECORD_BYTES_MAX}",
+        f"a record of {len(record.value)} bytes is too large, allowed are {RECORD_BYTES_MAX}; "
+        "log less at once",
     )

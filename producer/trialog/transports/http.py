@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 
 class HttpTransport:
-    """Posts framed records; as many in one request as fit it."""
+    """Posts framed records; as many in one request as fit it.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._client = Client(endpoint)
+    Args:
+        endpoint: the service, and as whom.
+        client: asks the service; None is the one of the endpoint.
+    """
+
+    def __init__(self, endpoint: Endpoint, client: Client | None = None) -> None:
+        self._client = client or Client(endpoint)
 
     async def send(self, records: Sequence[OutRecord]) -> list[Receipt]:
         """Append the records durably; return a receipt for each.

@@ -1,0 +1,102 @@
+"""A way to the log and a service in memory, for tests: no file, no socket, faults on demand.
+
+They stand behind the ports that the sender, `sync` and their parts use. Must not be used by trialog
+itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trialog.transports.base import RefusedRecord
+from trialog_schemas.wire import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trialog.answers import AppliedAnswer
+    from trialog.transports.base import OutRecord, Receipt
+    from trialog_schemas.errors import ClientError
+
+
+@dataclass
+class MemoryTransport:
+    """A transport whose log is a list, one partition a topic.
+
+    Args:
+        fault: what every send raises, until it is None again.
+        faults_after: what the next sends raise although they took the records: lost answers.
+        refused: records that hold these bytes are refused; None refuses none.
+        records: what was taken, in order.
+        sends: how many records each send brought.
+        is_closed: `close` was called.
+    """
+
+    fault: ClientError | None = None
+    faults_after: list[ClientError] = field(default_factory=list)
+    refused: bytes | None = None
+    records: list[OutRecord] = field(default_factory=list)
+    sends: list[int] = field(default_factory=list)
+    is_closed: bool = False
+
+    async def send(self, records: Sequence[OutRecord]) -> list[Receipt]:
+        """Append the records; return a receipt for each."""
+        if self.fault is not None:
+            raise self.fault
+        self.sends.append(len(records))
+        receipts = [self._take(record) for record in records]
+        if self.faults_after:
+            raise self.faults_after.pop(0)
+        return receipts
+
+    def _take(self, record: OutRecord) -> Receipt:
+        if self.refused is not None and self.refused in record.value:
+            return RefusedRecord("Refused", "a record that this log does not take")
+        self.records.append(record)
+        return Position(record.topic, 0, len(self.values(record.topic)) - 1)
+
+    def values(self, topic: str) -> list[bytes]:
+        """Return the records' bytes of a topic, in the order of the log."""
+        return [record.value for record in self.records if record.topic == topic]
+
+    async def close(self) -> None:
+        """Let go of nothing but the way itself."""
+        self.is_closed = True
+
+
+@dataclass
+class MemoryService:
+    """A service that stores artifacts and says what is applied.
+
+    Args:
+        fault: what every question raises, until it is None again.
+        is_applied: what it says of all positions.
+        blobs: artifacts' bytes by digest.
+        questions: the positions of each question.
+    """
+
+    fault: ClientError | None = None
+    is_applied: bool = True
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    questions: list[list[str]] = field(default_factory=list)
+
+    def put_artifact(self, sha256: str, content: bytes) -> None:
+        """Store an artifact's bytes under their digest."""
+        if self.fault is not None:
+            raise self.fault
+        self.blobs[sha256] = content
+
+    def applied(
+        self,
+        positions: Sequence[str],
+        *,
+        run_id: str,
+        writer_id: str,
+        wait_s: float,
+    ) -> AppliedAnswer:
+        """Tell whether the positions are applied; nothing is ever refused."""
+        if self.fault is not None:
+            raise self.fault
+        self.questions.append(list(positions))
+        return {"applied": self.is_applied, "rejections": []}
