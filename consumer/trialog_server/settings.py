@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from trialog.addresses import check_kafka
+from trialog.addresses import check_api_key, check_kafka
 from trialog_schemas.errors import ValidationError
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
 from trialog_server.log.base import LAPTOP_PARTITIONS
@@ -61,6 +61,8 @@ class ServerSettings:
                 value=self.host,
                 limit="an API key",
             )
+        if self.api_key is not None:
+            check_api_key(self.api_key)
         if self.postgres is not None:
             _check_postgres(self.postgres)
         if self.kafka is not None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import mimetypes
-import os
 import time
 import uuid
 import warnings
@@ -13,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, SupportsFloat, SupportsIndex
 
+from trialog.artifact_file import read_artifact_file
 from trialog.client import Client
 from trialog.deadline import Deadline
 from trialog.experiment import check_page
@@ -50,6 +49,7 @@ from trialog_schemas.events import (
 from trialog_schemas.limits import PAGE_MAX
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
@@ -262,18 +262,12 @@ class Run(RunView):
         Raises:
             FileNotFoundError: there is no such file.
             IsADirectoryError: it is a folder.
-            ValidationError, LimitExceededError, RuntimeError: as `log_artifact`.
+            ValidationError: it is a pipe, a device or a socket; and as `log_artifact`.
+            LimitExceededError, RuntimeError: as `log_artifact`.
         """
         path = Path(file_path).expanduser()
         bytes_max = self._block.writer().state.limits.artifact_bytes_max
-        if path.is_dir():
-            raise IsADirectoryError(
-                errno.EISDIR, "is a folder; log its files one by one, or an archive", str(path)
-            )
-        with path.open("rb") as file:
-            # One byte more than is allowed tells that it is too much, however large it is.
-            content = file.read(bytes_max + 1)
-            size = max(len(content), os.fstat(file.fileno()).st_size)
+        content, size = read_artifact_file(path, bytes_max)
         guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         self._log_bytes(
             path.name if name is None else name,

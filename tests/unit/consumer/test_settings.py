@@ -85,6 +85,15 @@ def test_right_address_is_taken(given: Mapping[str, str]) -> None:
     assert {name: getattr(taken, name) for name in given} == given
 
 
+@pytest.mark.parametrize("key", ["a\nb", "a\x00", "schl\u00fcssel\u20ac"])
+def test_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
+    """A service with it would serve nobody; the message does not repeat it."""
+    with pytest.raises(ValidationError) as caught:
+        settings(api_key=key)
+    assert caught.value.field == "api_key"
+    assert key not in f"{caught.value.message} {caught.value.value}"
+
+
 def test_wrong_postgres_address_keeps_its_password() -> None:
     """An address may hold a password: no message repeats it."""
     with pytest.raises(ValidationError) as caught:
