@@ -174,8 +174,8 @@ class Sender:
 
     def end(self) -> None:
         """Send what is left, for a few seconds at most, and say what then still is."""
-        if self._pid != os.getpid():
-            return  # inherited by a child made by fork, which has no such thread
+        if self._is_ending or self._pid != os.getpid():
+            return  # ended already, or inherited by a child made by fork, which has no such thread
         self._is_ending = True
         self._poke()
         self._thread.join(EXIT_DRAIN_S)
