@@ -136,7 +136,8 @@ def say(text: str) -> None:
 
 def _settings(flags: dict[str, object]) -> ServerSettings:
     given = {name: value for name, value in flags.items() if value is not None}
-    given.setdefault("data_dir", default_data_dir())
+    if "data_dir" not in given:
+        given["data_dir"] = default_data_dir()
     return ServerSettings(**given)  # type: ignore[arg-type]  # click has converted each flag
 
 

@@ -22,8 +22,20 @@ DEFAULT_PORT = 7788
 
 
 def default_data_dir() -> Path:
-    """Return the folder of the embedded service: the user's data folder of this system."""
-    return Path(platformdirs.user_data_path("trialog"))
+    """Return the folder of the embedded service: the user's data folder of this system.
+
+    Raises:
+        ValidationError: nobody knows where that is.
+    """
+    try:
+        return Path(platformdirs.user_data_path("trialog"))
+    except RuntimeError as exc:  # a container's user may have no home
+        raise ValidationError(
+            "the default data folder is in a home folder that nobody knows; give a folder with "
+            "--data-dir or TRIALOG_DATA_DIR",
+            field="data_dir",
+            limit="a known folder",
+        ) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,3 +144,23 @@ def test_pool_gives_the_server_times_in_milliseconds() -> None:
     assert told["statement_timeout"] == "1500"
     assert told["idle_in_transaction_session_timeout"] == "2000"
     assert told["tcp_keepalives_idle"] == "30"
+
+
+_NOBODY = """
+import os, trialog_server.settings, trialog
+os.setuid(54321)
+try:
+    trialog_server.settings.default_data_dir()
+except trialog.ValidationError as error:
+    print(error.field, error.message)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_user_without_a_home_folder_is_told_to_give_a_data_folder() -> None:
+    """A container's user may have neither HOME nor a name: the default folder is nowhere then."""
+    unset = {"HOME", "XDG_DATA_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    printed = subprocess.check_output([sys.executable, "-c", _NOBODY], env=environment, text=True)
+    assert printed.startswith("data_dir the default data folder is in a home folder")
+    assert "--data-dir or TRIALOG_DATA_DIR" in printed
