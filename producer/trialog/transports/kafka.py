@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trialog.transports.base import RefusedRecord, refusal_of
 from trialog.transports.kafka_producer import ReliableProducer
@@ -17,16 +17,37 @@ if TYPE_CHECKING:
     from trialog.transports.kafka_producer import ProducerSettings
 
 
+class Producer(Protocol):
+    """What the transport appends with; `ReliableProducer` says what each call promises."""
+
+    async def partition_count(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+
+    async def send_all(
+        self, topic: str, partition: int, key: str, values: Sequence[bytes]
+    ) -> list[int]:
+        """Append values to a partition, one after the other; return their offsets."""
+
+    async def close(self) -> None:
+        """Finish what is under way and close the connections."""
+
+
 class KafkaTransport:
     """Produces with one reliable producer; keys keep their order, and do not wait for each other.
 
     Args:
         bootstrap: the brokers.
         settings: how long the producer tries.
+        producer: what appends to partitions; None is a reliable producer on the brokers.
     """
 
-    def __init__(self, bootstrap: str, settings: ProducerSettings | None = None) -> None:
-        self._producer = ReliableProducer(bootstrap, settings)
+    def __init__(
+        self,
+        bootstrap: str,
+        settings: ProducerSettings | None = None,
+        producer: Producer | None = None,
+    ) -> None:
+        self._producer = producer or ReliableProducer(bootstrap, settings)
         self._partition_counts: dict[str, int] = {}
 
     async def send(self, records: Sequence[OutRecord]) -> list[Receipt]:

@@ -14,23 +14,19 @@ What it adds to `AIOKafkaProducer`:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
-    ProducerClosed,
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
 )
 
-from trialog.transports.kafka_client import start_client, stop_client
+from trialog.transports.kafka_connection import AiokafkaConnection
 from trialog_schemas.errors import (
     AccessRefusedError,
     ClientError,
@@ -40,7 +36,9 @@ from trialog_schemas.errors import (
 from trialog_schemas.limits import RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from trialog.transports.kafka_connection import KafkaConnection
 
 BATCH_BYTES_MAX = 524_288
 """Bytes of records that travel in one batch, a larger single record excepted. From 512 KiB on
@@ -99,13 +97,24 @@ class ReliableProducer:
     """Sends values to partitions of Kafka topics, in order, and returns their offsets.
 
     Belongs to one event loop. Connects at the first send.
+
+    Args:
+        bootstrap: the brokers.
+        settings: how long it tries.
+        connect: makes a producer that is not started; None makes aiokafka's.
     """
 
-    def __init__(self, bootstrap: str, settings: ProducerSettings | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        settings: ProducerSettings | None = None,
+        connect: Callable[[], KafkaConnection] | None = None,
+    ) -> None:
         self._bootstrap = bootstrap
         self._settings = settings or ProducerSettings()
-        self._producer: AIOKafkaProducer | None = None
-        self._producer_lock = asyncio.Lock()
+        self._connect = connect or self._connect_to_brokers
+        self._connection: KafkaConnection | None = None
+        self._connecting = asyncio.Lock()
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._is_closed = False
 
@@ -148,8 +157,7 @@ class ReliableProducer:
         """
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s):
-                producer = await self._connected()
-                return len(await producer.partitions_for(topic))
+                return await (await self._connected()).partition_count(topic)
         except KAFKA_AWAY as exc:
             raise self._unavailable(exc) from exc
 
@@ -162,9 +170,7 @@ class ReliableProducer:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await stop_client(_abandon(producer))
+        await self._discard(self._connection)
 
     async def _drain(self, topic: str, partition: int, lane: _Lane) -> None:
         try:
@@ -179,76 +185,92 @@ class ReliableProducer:
 
     async def _send_next(self, topic: str, partition: int, waiting: deque[_Item]) -> None:
         batch = _take_batch(waiting)
+        if not batch:
+            return
         try:
-            base = await self._send_until(topic, partition, batch)
+            await self._send_batch(topic, partition, batch)
         except ClientError as exc:
             # Everything behind the batch fails with it: it must not overtake it.
             _fail([*batch, *waiting], exc)
             waiting.clear()
-        else:
-            for index, item in enumerate(batch):
-                if not item.offset.done():
-                    item.offset.set_result(base + index)
         finally:
             _fail(batch, UnavailableError("the producer was closed before the broker answered"))
+
+    async def _send_batch(self, topic: str, partition: int, batch: Sequence[_Item]) -> None:
+        try:
+            first = await self._send_until(topic, partition, batch)
+        except LimitExceededError as exc:
+            if len(batch) == 1:
+                _fail(batch, exc)
+                return
+            # Together they are too much for the topic; each by itself may be not. They may come
+            # from many runs, which are not to pay for one of them.
+            for item in batch:
+                await self._send_batch(topic, partition, [item])
+            return
+        for index, item in enumerate(batch):
+            if not item.offset.done():
+                item.offset.set_result(first + index)
 
     async def _send_until(self, topic: str, partition: int, batch: Sequence[_Item]) -> int:
         """Send one batch, with new producers if need be, and return the offset of its first."""
         settings = self._settings
         deadline_s = time.monotonic() + settings.give_up_s
         pause_s = settings.retry_pause_s
+        records = [(item.key, item.value) for item in batch]
+        size = sum(len(item.value) for item in batch)
         while True:
-            producer: AIOKafkaProducer | None = None
+            connection: KafkaConnection | None = None
             try:
                 async with asyncio.timeout_at(_loop_time(deadline_s, settings.answer_timeout_s)):
-                    producer = await self._connected()
-                    return await _send_batch(producer, topic, partition, batch)
+                    connection = await self._connected()
+                    return await connection.send(topic, partition, records)
             except (MessageSizeTooLargeError, RecordListTooLargeError) as exc:
-                await self._discard(producer)
+                await self._discard(connection)
                 raise LimitExceededError(
-                    f"kafka topic {topic!r} takes no record of {len(batch[0].value)} bytes; set "
+                    f"kafka topic {topic!r} takes no record of {size} bytes; set "
                     f"its max.message.bytes to {RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES}",
                     field="record",
                     limit="max.message.bytes",
                 ) from exc
             except TopicAuthorizationFailedError as exc:
-                await self._discard(producer)
+                await self._discard(connection)
                 raise AccessRefusedError(
                     f"kafka at {self._bootstrap} does not let us write to {topic!r}; allow it"
                 ) from exc
             except KAFKA_AWAY as exc:
-                await self._discard(producer)
+                await self._discard(connection)
                 if time.monotonic() + pause_s >= deadline_s:
                     raise self._unavailable(exc) from exc
             except asyncio.CancelledError:
-                await self._discard(producer)
+                await self._discard(connection)
                 raise
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 1.0)
 
-    async def _connected(self) -> AIOKafkaProducer:
-        async with self._producer_lock:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
-                    client_id=self._settings.client_id,
-                    acks="all",
-                    enable_idempotence=True,
-                    linger_ms=0,  # batches are made here, and full when they are given away
-                    max_batch_size=2 * RECORD_BYTES_MAX,
-                    max_request_size=RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES,
-                    request_timeout_ms=round(self._settings.answer_timeout_s * 1000),
-                )
-                await start_client(producer.start(), partial(_abandon, producer))
-                self._producer = producer
-            return self._producer
+    async def _connected(self) -> KafkaConnection:
+        async with self._connecting:
+            if self._connection is None:
+                connection = self._connect()
+                await connection.start()
+                self._connection = connection
+            return self._connection
 
-    async def _discard(self, producer: AIOKafkaProducer | None) -> None:
+    def _connect_to_brokers(self) -> KafkaConnection:
+        settings = self._settings
+        return AiokafkaConnection(
+            self._bootstrap,
+            settings.client_id,
+            settings.answer_timeout_s,
+            RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES,
+        )
+
+    async def _discard(self, connection: KafkaConnection | None) -> None:
         """Throw a failed producer away; whoever comes next makes a new one."""
-        if producer is not None and self._producer is producer:
+        if connection is not None and self._connection is connection:
             # The other lanes' batches fail with it, find it gone and go on with the next one.
-            self._producer = None
-            await stop_client(_abandon(producer))
+            self._connection = None
+            await connection.abandon()
 
     def _unavailable(self, cause: Exception) -> UnavailableError:
         reason = f"{type(cause).__name__}: {cause}".rstrip(": ")
@@ -270,41 +292,6 @@ def _take_batch(waiting: deque[_Item]) -> list[_Item]:
             batch.append(item)
             size += item.size
     return batch
-
-
-async def _send_batch(
-    producer: AIOKafkaProducer, topic: str, partition: int, batch: Sequence[_Item]
-) -> int:
-    if not batch:
-        return -1
-    builder = producer.create_batch()
-    for item in batch:
-        if builder.append(timestamp=None, key=item.key, value=item.value) is None:
-            raise MessageSizeTooLargeError(f"record of {len(item.value)} bytes")
-    builder.close()
-    acknowledged = await producer.send_batch(builder, topic, partition=partition)
-    base: int = (await acknowledged).offset
-    if base < 0:
-        # The broker knows the batch as a duplicate but no longer where it is. Sent anew by a new
-        # producer it gets an offset; the projection drops the older or the newer copy.
-        raise KafkaError("acknowledged without an offset")
-    return base
-
-
-async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Close a producer without waiting for what it still wants to deliver.
-
-    `stop()` waits for every batch, and an idempotent producer never gives one up: with the broker
-    away that is for ever. Without connections its sender task ends at once when it is cancelled.
-    """
-    with contextlib.suppress(KafkaError, OSError):
-        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-            await producer.client.close()
-            await producer._sender.close()  # noqa: SLF001  aiokafka has no public way to give up
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  same reason
-    with contextlib.suppress(KafkaError, OSError):
-        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-            await producer.stop()
 
 
 def _fail(items: Sequence[_Item] | deque[_Item], error: ClientError) -> None:
