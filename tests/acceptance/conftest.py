@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 import trialog
+from tests.acceptance.faulty import LONG_FOLDER, Faulty
+from tests.services.kafka import KafkaBroker
 from tests.services.trialog import TrialogService
 from trialog.sender import Sender
 
@@ -38,6 +41,21 @@ def service(
         kafka = broker.bootstrap
     with TrialogService(tmp_path_factory.mktemp(request.param), kafka=kafka) as running:
         yield running
+
+
+@pytest.fixture(scope="session", params=LOGS)
+def faulty(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Faulty]:
+    """A service on each log, on Kafka with a broker of its own."""
+    with contextlib.ExitStack() as stack:
+        broker = None
+        if request.param == "kafka":
+            broker = stack.enter_context(KafkaBroker())
+        folder = tmp_path_factory.mktemp(LONG_FOLDER[:100] if broker is None else "kafka")
+        kafka = None if broker is None else broker.bootstrap
+        service = stack.enter_context(TrialogService(folder, kafka=kafka))
+        yield Faulty(service, broker)
 
 
 @pytest.fixture

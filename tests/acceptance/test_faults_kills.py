@@ -4,90 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
 import trialog
-from tests.acceptance.conftest import LOGS
 from tests.acceptance.trainers import Trainer
-from tests.services.blocking import run_blocking
-from tests.services.kafka import KafkaBroker
-from tests.services.trialog import ServiceProcess, TrialogService, is_alive, wait_until
+from tests.services.trialog import ServiceProcess, is_alive, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.acceptance.faulty import Faulty
+
 pytestmark = pytest.mark.timeout(180)
-
-LONG_FOLDER = "a-folder-whose-path-is-too-long-for-a-unix-socket" * 2
-"""The embedded Postgres then has its socket elsewhere, and must keep it when it is restarted."""
-
-
-@dataclass(frozen=True)
-class Faulty:
-    """A service of this module's own, whose processes may be killed."""
-
-    service: TrialogService
-    broker: KafkaBroker | None
-
-    def query(self, statement: str, *values: object) -> list[asyncpg.Record]:
-        """Ask the service's database."""
-
-        async def ask() -> list[asyncpg.Record]:
-            connection = await asyncpg.connect(self.service.postgres_url)
-            try:
-                return await connection.fetch(statement, *values)
-            finally:
-                await connection.close()
-
-        return run_blocking(ask())
-
-    def owners(self) -> set[int]:
-        """Return the processes that hold partitions."""
-        rows = self.query("SELECT DISTINCT owner FROM trialog.leases WHERE owner IS NOT NULL")
-        return {int(re.split(r"[:/]", row["owner"])[-2]) for row in rows}
-
-    def has_waiting_worker(self) -> bool:
-        """Tell whether a transaction of a worker waits for somebody's lock on a table."""
-        return bool(
-            self.query(
-                "SELECT 1 FROM pg_stat_activity WHERE application_name = 'trialog-worker' "
-                "AND wait_event_type = 'Lock' AND wait_event = 'relation'"
-            )
-        )
-
-    def event_counts(self, run_id: str) -> dict[str, int]:
-        """Return how many starts and ends of a run were applied."""
-        rows = self.query(
-            "SELECT type, count(*) FROM live.record_index, unnest(types) AS type "
-            "WHERE run_id = $1 AND type IN ('run_started', 'run_ended') GROUP BY type",
-            run_id,
-        )
-        return {row["type"]: row["count"] for row in rows}
-
-
-@pytest.fixture(scope="module", params=LOGS)
-def faulty(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Faulty]:
-    """A service on each log, on Kafka with a broker of its own."""
-    with contextlib.ExitStack() as stack:
-        broker = None
-        if request.param == "kafka":
-            broker = stack.enter_context(KafkaBroker())
-        folder = tmp_path_factory.mktemp(LONG_FOLDER[:100] if broker is None else "kafka")
-        kafka = None if broker is None else broker.bootstrap
-        service = stack.enter_context(TrialogService(folder, kafka=kafka))
-        yield Faulty(service, broker)
 
 
 @pytest.fixture
@@ -222,6 +158,49 @@ def test_trainer_killed_is_complete_after_a_sync_and_still_in_progress(
     assert killed.run()["end_time"] is None
     assert killed.run()["last_event_time"] is not None
     end_and_check(faulty, others)
+
+
+def stop_log(faulty: Faulty) -> None:
+    """SIGKILL what takes records: the broker, or the API that has the embedded log."""
+    (faulty.service if faulty.broker is None else faulty.broker).kill()
+
+
+def start_log(faulty: Faulty) -> None:
+    """Start it again, on its data and at its address."""
+    (faulty.service if faulty.broker is None else faulty.broker).start()
+
+
+def train_until(faulty: Faulty, run: trialog.Run, error: Exception) -> None:
+    """Log a step while the log lives and 499 after its death, then fail."""
+    with run:
+        run.log_metric("loss", 0.0, 0)
+        run.wait(30)
+        stop_log(faulty)
+        for step in range(1, 500):
+            run.log_metric("loss", float(step), step)
+        raise error
+
+
+# B10 B11
+@pytest.mark.slow(
+    reason="leaving a block waits a moment for the log, and a broker's start takes 3 s"
+)
+def test_exception_while_the_log_is_dead_goes_on_and_everything_arrives_afterwards(
+    faulty: Faulty, session: trialog.Session
+) -> None:
+    """The program sees its own exception; what it had logged, and its failure, come later, once."""
+    run = trialog.Run(f"dead-{uuid.uuid4().hex[:8]}", "one", session)
+    error = ValueError("the loss is NaN")
+    try:
+        with pytest.raises(ValueError, match="the loss is NaN") as caught:
+            train_until(faulty, run, error)
+        assert caught.value is error
+        assert run.flush(0) is False
+    finally:
+        start_log(faulty)
+    run.wait(60)
+    assert (run.status, run.failure_message) == ("Failed", "the loss is NaN")
+    assert run.metric_series("loss")["value"] == [float(step) for step in range(500)]
 
 
 def end_and_check(faulty: Faulty, trainers: list[Trainer]) -> None:

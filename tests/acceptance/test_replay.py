@@ -1,0 +1,161 @@
+"""The whole log delivered again, on each log: over what is there, and into empty tables."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import trialog
+from tests.services.trialog import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.faulty import Faulty
+
+pytestmark = pytest.mark.timeout(120)
+
+TABLES = (
+    "experiments",
+    "runs",
+    "run_states",
+    "writers",
+    "gaps",
+    "parameters",
+    "metric_summaries",
+    "metric_chunks",
+    "artifacts",
+    "rejections",
+    "dead",
+    "parked",
+    "record_index",
+)
+
+# The owner finds its claims lost, claims them again and reads from where they say.
+BACK_TO_THE_START = (
+    "UPDATE trialog.leases SET next_offset = 0, chain = NULL, owner = NULL, until = NULL"
+)
+
+
+class Lease(NamedTuple):
+    """How far a partition is applied, and the chain over its records up to there."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    chain: bytes | None
+
+
+@pytest.fixture
+def session(faulty: Faulty, tmp_path: Path) -> trialog.Session:
+    """Where the runs are logged."""
+    service = faulty.service
+    return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+
+
+def leases(faulty: Faulty) -> list[Lease]:
+    """Where every partition is."""
+    rows = faulty.query(
+        "SELECT topic, partition, next_offset, chain FROM trialog.leases ORDER BY 1, 2"
+    )
+    return [Lease(*row) for row in rows]
+
+
+def rows_of(faulty: Faulty, table: str, *, without: str = "") -> list[str]:
+    """Every row of a table as text with the transaction that wrote it, or without some columns."""
+    if without:
+        shown = f"(to_jsonb(t) - '{{{without}}}'::text[])::text"
+    else:
+        shown = "t.xmin::text || ' ' || t::text"
+    statement = f"SELECT {shown} AS row FROM gen_1.{table} AS t ORDER BY 1"
+    return [row["row"] for row in faulty.query(statement)]
+
+
+def deliver_again(faulty: Faulty, *, into_nothing: bool = False) -> None:
+    """Have the worker read the whole log again, and wait until it is where it was."""
+    before = leases(faulty)
+    assert sum(lease.next_offset for lease in before) > 0
+    if into_nothing:
+        faulty.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in TABLES))
+    faulty.query(BACK_TO_THE_START)
+    wait_until(lambda: leases(faulty) == before, "everything is read again")
+
+
+def log_all_kinds(session: trialog.Session, experiment_name: str) -> trialog.Run:
+    """Log one run with everything a run can have, beside deleted, failed and refused ones."""
+    trialog.Experiment.create(f"{experiment_name}-gone", session=session).delete()
+    with pytest.raises(trialog.ResourceInUseError):
+        trialog.Experiment.create(
+            trialog.Experiment.create(
+                f"{experiment_name}-here", "text", {"k": "v"}, session
+            ).experiment_name,
+            session=session,
+        )
+    with trialog.Run(experiment_name, "deleted", session) as deleted:
+        deleted.log_metric("loss", 1.0)
+    deleted.wait(30)
+    deleted.delete()
+    with contextlib.suppress(ZeroDivisionError), trialog.Run(experiment_name, "failed", session):
+        1 / 0  # noqa: B018  what fails the run
+    with trialog.Run(experiment_name, "whole", session, tags={"a": "1"}) as run:
+        other = trialog.load_run(experiment_name, "whole", session).__enter__()
+        run.log_parameters({"contested": "first", "layers": [1, 2.5, None]})
+        run.wait(30)
+        other.log_parameters({"contested": "second", "own": True})
+        for step in range(300):
+            run.log_metrics({"loss": 1.0 / (step + 1), "odd": math.nan}, step)
+            other.log_metric("tick", float(step))
+        run.log_artifact("notes", "one")
+        run.log_artifact("notes", "two")
+        run.log_model("s3://models/m", "cnn")
+        run.set_tags({"b": "2"}, removed=["a"])
+        with pytest.warns(UserWarning, match="refused|refusals"):
+            other.__exit__(None, None, None)
+    run.wait(30)
+    return run
+
+
+def told(session: trialog.Session, run: trialog.Run) -> dict[str, object]:
+    """What a reader is told of the run and its experiment."""
+    loaded = trialog.load_run(run.experiment_name, run.run_name, session)
+    return {
+        "parameters": loaded.parameters,
+        "metrics": {name: str(summary) for name, summary in loaded.metrics.items()},
+        "series": {name: str(loaded.metric_series(name)) for name in loaded.metrics},
+        "artifacts": [str(artifact) for artifact in loaded.artifacts],
+        "content": loaded.read_artifact("notes"),
+        "rejections": loaded.rejections,
+        "about": (loaded.status, loaded.start_time, loaded.end_time, loaded.tags),
+        "frame": str(trialog.compare(run.experiment_name, session=session).to_dict("records")),
+    }
+
+
+# K3 D12 C6
+@pytest.mark.slow(reason="a worker looks at its leases once a second, and reads the log twice more")
+def test_whole_log_delivered_again_changes_nothing_and_from_nothing_gives_all(
+    faulty: Faulty, session: trialog.Session, experiment_name: str
+) -> None:
+    """Over live tables 0 rows are written; over empty ones every value and refusal is as before."""
+    run = log_all_kinds(session, experiment_name)
+    before = told(session, run)
+    assert run.parameters["contested"] == "first"
+    assert [one.code for one in run.rejections] == ["param_immutable"]
+
+    live = {table: rows_of(faulty, table) for table in TABLES}
+    assert {table for table in TABLES if not live[table]} <= {"gaps", "dead", "parked"}
+    deliver_again(faulty)
+    assert {table: rows_of(faulty, table) for table in TABLES} == live
+    assert told(session, run) == before
+
+    # How points are cut into chunks, and sums of them added up, depends on how they were read.
+    replayed = [table for table in TABLES if table not in ("metric_chunks", "metric_summaries")]
+    kept = {table: rows_of(faulty, table, without="none") for table in replayed}
+    kept["metric_summaries"] = rows_of(faulty, "metric_summaries", without="total")
+    deliver_again(faulty, into_nothing=True)
+    for table in replayed:
+        assert rows_of(faulty, table, without="none") == kept[table], table
+    assert rows_of(faulty, "metric_summaries", without="total") == kept["metric_summaries"]
+    assert told(session, run) == before
