@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import statistics
@@ -14,6 +15,7 @@ import urllib3
 import trialog
 from tests.acceptance.programs import run_together
 from tests.services.proxy import Direction, Proxy
+from trialog.adoption import sync_spools
 from trialog.client import Client
 
 if TYPE_CHECKING:
@@ -208,29 +210,43 @@ def work(session, index, name):
     run = trialog.Run(name, "one", session)
     run.__enter__()
     sys.addaudithook(see)
-    slowest, started = 0.0, time.perf_counter()
+    slowest, rounds, started = 0.0, 0, time.perf_counter()
     while time.perf_counter() - started < 1.0 or not calls:
         before = time.perf_counter()
-        run.log_metric("loss", 1.0, 1)
+        run.log_metric("loss", float(rounds), rounds)
         run.log_metrics({"a": 1.0, "b": 2.0})
         run.log_parameter("lr", 1)
         run.log_artifact("text", "content")
         slowest = max(slowest, time.perf_counter() - before)
-    return {"threads": sorted({thread for thread, _ in calls}), "slowest": slowest}
+        rounds += 1
+    threads = sorted({thread for thread, _ in calls})
+    return {"threads": threads, "slowest": slowest, "rounds": rounds}
 """
 
 
 # D11
-def test_log_calls_without_a_service_touch_no_socket_and_return_at_once(
+def test_log_calls_without_a_log_touch_no_socket_return_at_once_and_are_kept(
     session: trialog.Session, experiment_name: str
 ) -> None:
-    """A second of calls with nobody listening: every socket belongs to the sender's thread."""
-    nobody = trialog.Session(url="http://127.0.0.1:9", spool_dir=session.spool_dir)
+    """A second of calls with neither service nor broker: the sockets are the sender's thread's.
+
+    The process ends without them; all that it logged comes with the next one that can send it.
+    """
+    nobody = trialog.Session(
+        url="http://127.0.0.1:9",
+        kafka=None if session.kafka is None else "127.0.0.1:9",
+        spool_dir=session.spool_dir,
+    )
     (answer,) = run_together(nobody, 1, UNREACHABLE, experiment_name)
     assert isinstance(answer, dict)
     assert "MainThread" not in answer["threads"]
     assert answer["threads"] != []
     assert answer["slowest"] < 0.25
+    reports = asyncio.run(sync_spools(session.resolve(), is_moved=True))
+    assert [report.outcome for report in reports] == ["sent"]
+    (found,) = trialog.Run.list(experiment_name, session=session)
+    assert found.metric_series("loss")["value"] == [float(at) for at in range(answer["rounds"])]
+    assert (found.metrics["a"].count, found.parameters) == (answer["rounds"], {"lr": 1})
 
 
 def proxy_of(service: TrialogService) -> Proxy:

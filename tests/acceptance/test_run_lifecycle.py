@@ -50,6 +50,8 @@ def test_run_constructed_and_not_entered_leaves_nothing(
         first.log_parameter("lr", 1)
     first.wait(30)
     before = trialog.Run.list(experiment_name, session=session)[0]
+    events = list(Client(session.resolve()).events(first.run_id))
+    spools = sorted(session.resolve().spool_dir.rglob("*"))
     trialog.Run(experiment_name, "one", session)
     trialog.Run(experiment_name, "one", session, resume=True)
     trialog.Run(f"{experiment_name}-other", "two", session)
@@ -61,9 +63,11 @@ def test_run_constructed_and_not_entered_leaves_nothing(
     )
     with pytest.raises(trialog.ResourceNotFoundError):
         trialog.Experiment.load(f"{experiment_name}-other", session)
+    assert list(Client(session.resolve()).events(first.run_id)) == events
+    assert set(session.resolve().spool_dir.rglob("*")) <= set(spools)
 
 
-# B2 B13 B19
+# B13 B19
 def test_run_without_a_name_gets_one_and_is_described_alike_everywhere(
     session: trialog.Session, experiment_name: str
 ) -> None:
