@@ -6,12 +6,21 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 import trialog
+from tests.services.browser import FLAGS, browser_path
 from trialog.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
 
 EXAMPLES = Path(__file__).parents[2] / "producer" / "examples"
 
@@ -29,6 +38,24 @@ def _run_example(name: str, session: trialog.Session, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextmanager
+def run_page(session: trialog.Session, run_id: str) -> Iterator[Page]:
+    """Open the page of a run in a browser, and wait until it is there."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
+        page = browser.new_page(base_url=session.url)
+        page.goto(f"/#/runs/{run_id}")
+        page.get_by_role("heading", name="Parameters").wait_for()
+        yield page
+        browser.close()
+
+
+def rows_of(page: Page, title: str) -> int:
+    """How many rows the table below a heading has, without its head and a chart's legend."""
+    section = page.locator("section").filter(has=page.get_by_role("heading", name=title))
+    return section.locator("tbody tr:not(.chart *)").count()
 
 
 # G1
@@ -50,6 +77,33 @@ def test_basic_example_gives_exactly_what_it_logged(
     (model,) = (one for one in answer["artifacts"] if one["kind"] == "model")
     assert model["uri"] == "s3://models/digits/sgd.pkl"
     assert answer["rejected_count"] == 0
+    with run_page(session, run.run_id) as page:
+        assert rows_of(page, "Parameters") == 7
+        assert rows_of(page, "Metrics") == 7
+        assert rows_of(page, "Artifacts") == 4
+        assert page.get_by_text("43", exact=True).count() == 1
+        loss = page.get_by_role("row").filter(has_text="train:loss")
+        assert loss.get_by_role("cell").all_text_contents()[-2:] == ["10", "9"]
+
+
+# C4
+def test_page_of_a_run_keeps_the_first_value_and_shows_the_refused_attempt(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """The parameter is as it was logged first; who tried what stands below, with the reason."""
+    with trialog.Run(experiment_name, "one", session) as run:
+        other = trialog.load_run().__enter__()  # before there is a value that it could know
+        run.log_parameter("lr", 0.125)
+        run.wait(30)
+        other.log_parameter("lr", 0.75)
+        with pytest.warns(UserWarning, match="refusals"):
+            other.__exit__(None, None, None)
+    run.wait(30)
+    with run_page(session, run.run_id) as page:
+        kept, refused = page.get_by_role("row").filter(has_text="lr").all_text_contents()
+        assert kept == "lr0.125"
+        assert refused.startswith("param_immutablelr0.75parameter 'lr' is already 0.125")
+        assert rows_of(page, "Refused") == 1
 
 
 # F7 G4

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from uuid import uuid4
@@ -15,6 +13,7 @@ from playwright.async_api import async_playwright, expect
 
 from tests.integration.api_service import open_api, open_socket
 from tests.integration.read_model_rows import RunRow, Series
+from tests.services.browser import FLAGS, browser_path
 from tests.services.ports import LOOPBACK
 from trialog_server.serve.access import AccessPolicy
 
@@ -29,16 +28,6 @@ if TYPE_CHECKING:
 # One browser and one service for all: starting them is what takes time.
 pytestmark = [pytest.mark.postgres, pytest.mark.asyncio(loop_scope="module")]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",  # root has none; the only site it sees is ours
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 STRANGE_NAME = "<img src=x onerror=alert(1)> \"double\" 'single' &amp; 漢字 🚀 " + "x" * 60
 KEY = "s3cret"
 Colours: TypeAlias = Literal["light", "dark"]
@@ -47,12 +36,7 @@ Colours: TypeAlias = Literal["light", "dark"]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """The system's Chromium; without one a skip, in CI a failure."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        message = f"no browser here, looked for {', '.join(BROWSERS)}"
-        if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
+    path = browser_path()
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield launched
