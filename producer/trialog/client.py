@@ -178,11 +178,12 @@ class Client:
 
     def put_artifact(self, sha256: str, content: bytes) -> None:
         """Store an artifact's bytes under their digest."""
-        self._exchange(
+        # Its answer is read: what is no trialog service may take anything and keep nothing.
+        self._ask(
             "PUT",
             f"/api/v1/artifacts/{sha256}",
             body=content,
-            headers={"Content-Type": "application/octet-stream"},
+            body_type="application/octet-stream",
         )
 
     def send_records(self, framed: bytes) -> list[dict[str, str]]:
