@@ -88,13 +88,14 @@ class Notices:
         self._refused(run, path, shipment.refusals)
 
     def dropped(self, shipment: Shipment) -> None:
-        """Say that a full disk costs log calls; the log may be there or away."""
+        """Say that a disk without room costs log calls; the log may be there or away."""
         meta, spool = shipment.folder.meta, shipment.spool
         if spool is not None and spool.dropped_calls and self._is_new(f"dropped {meta.writer_id}"):
             notice_logger().warning(
-                "the disk is full: log calls are dropped and counted until there is room",
+                "the spool has no room: log calls are dropped and counted until there is some",
                 run=f"{meta.experiment_name}/{meta.run_name}",
                 spool=str(shipment.folder.path),
+                reason=spool.room_fault,
             )
 
     def adopted(self, report: SpoolReport) -> None:

@@ -276,6 +276,8 @@ class Spool:
         self._sealed_at = SEGMENT_HEAD.size
         self._reserve: mmap.mmap | None = None
         self.dropped_calls = 0
+        self.room_fault = ""
+        """Why there was no room when it was last looked for, in the system's words."""
         self._dropped_recorded = 0
         self.append_point, self.append_row = self._point_anew, self._row_anew
         with self._lock:
@@ -351,6 +353,7 @@ class Spool:
             self._folder.store_blob(sha256, content)
         except OSError as exc:
             with self._lock:
+                self._note_no_room(exc)
                 self.dropped_calls += 1
             raise NoRoomError from exc
 
@@ -407,10 +410,14 @@ class Spool:
             return False
         try:
             self._roll(size)
-        except OSError:
+        except OSError as exc:
             self._room_checked_s = now_s
+            self._note_no_room(exc)
             return False
         return True
+
+    def _note_no_room(self, error: OSError) -> None:
+        self.room_fault = error.strerror or type(error).__name__
 
     def _make_room_for_end(self, size: int) -> None:
         """See to it that the run's end has room, on a full disk in what was kept for it."""

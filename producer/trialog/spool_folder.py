@@ -15,6 +15,7 @@ Must not know what records mean.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import struct
@@ -129,6 +130,20 @@ class SpoolFolder:
         self._acks = 0
         self._synced: set[Path] = set()
 
+    @staticmethod
+    def check_place(spool_dir: Path) -> None:
+        """See to it that writers' folders can be made, before anything is promised to others.
+
+        Raises:
+            SpoolError: they cannot.
+        """
+        try:
+            spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise _no_place(spool_dir, exc.strerror) from exc
+        if not os.access(spool_dir, os.W_OK | os.X_OK):
+            raise _no_place(spool_dir, os.strerror(errno.EACCES))
+
     @classmethod
     def create(cls, spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
         """Make the folder of a new writer and take its lock.
@@ -154,10 +169,7 @@ class SpoolFolder:
         except OSError as exc:
             lock.release()
             shutil.rmtree(unborn, ignore_errors=True)
-            raise SpoolError(
-                f"spool folder {path} cannot be made: {exc.strerror}; give another with "
-                "TRIALOG_SPOOL_DIR or Session(spool_dir=…)"
-            ) from exc
+            raise _no_place(path, exc.strerror) from exc
         return cls(path, meta, lock)
 
     @classmethod
@@ -374,6 +386,13 @@ class SpoolFolder:
         if self._ack_file is not None:
             os.close(self._ack_file)
             self._ack_file = None
+
+
+def _no_place(path: Path, why: str | None) -> SpoolError:
+    return SpoolError(
+        f"spool folder {path} cannot be made: {why}; give another with TRIALOG_SPOOL_DIR or "
+        "Session(spool_dir=…)"
+    )
 
 
 def writer_folders(spool_dir: Path) -> Iterator[Path]:

@@ -154,19 +154,21 @@ async def test_artifacts_bytes_go_when_their_event_is_applied(shop: Shop) -> Non
     assert shipment.uploaded == set()
 
 
-async def test_question_does_not_move_on_with_every_new_event(shop: Shop) -> None:
+async def test_question_does_not_move_on_with_every_run_that_ends(shop: Shop) -> None:
     """Under load a question for the newest position would never be answered with yes."""
-    ended, spool = shop.open(1)
-    spool.append_point("loss", 1, 1, 0.5)
-    spool.close()
-    busy, more = shop.open(2)
-    await shop.shipper.ship([ended])
+    ended: list[Shipment] = []
     shop.service.is_applied = False
-    for step in range(3):
-        more.append_point("loss", step, step, 0.5)
-        await shop.shipper.ship([ended, busy])
-        await shop.clean(ended, busy)
+    for number in range(3):
+        shipment, spool = shop.open(number)
+        spool.append_point("loss", 1, 1, 0.5)
+        spool.close()
+        ended.append(shipment)
+        await shop.shipper.ship(ended)
+        assert await shop.clean(*ended) == []
     assert shop.service.questions == [["events:0:0"]] * 3
+    shop.service.is_applied = True
+    assert await shop.clean(*ended) == ended[:1]
+    assert await shop.clean(*ended[1:]) == ended[1:]
 
 
 async def test_one_question_is_for_many_spools(shop: Shop) -> None:

@@ -148,12 +148,15 @@ def test_full_disk_is_said_once_a_run(
     notices.dropped(shipment)
     assert said == []
     assert shipment.spool is not None
+    shipment.spool.room_fault = "No space left on device"
     for count in (1, 5, 10):
         shipment.spool.dropped_calls = count
         notices.dropped(shipment)
     (line,) = said
-    assert "the disk is full" in str(line["event"])
-    assert line["run"] == "e/r"
+    assert line["event"] == (
+        "the spool has no room: log calls are dropped and counted until there is some"
+    )
+    assert (line["run"], line["reason"]) == ("e/r", "No space left on device")
 
 
 def test_disk_that_fails_is_told_with_the_systems_words(

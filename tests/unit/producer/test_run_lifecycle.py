@@ -9,7 +9,7 @@ import pytest
 import trialog
 from trialog.run_context import current_run, pop_run, push_run
 from trialog.run_lifecycle import ending_of, failure_text, state_of, unborn_run
-from trialog_schemas.errors import ValidationError
+from trialog_schemas.errors import SpoolError, ValidationError
 from trialog_schemas.events import ArtifactLogged, ModelInfo, ParametersLogged, RunEnded
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
 from trialog_schemas.rules import decide_body
@@ -152,6 +152,18 @@ def test_state_of_a_policy_that_is_none_is_refused(answer: RunAnswer) -> None:
     answer["limits"] = {"points_max": -1}
     with pytest.raises(ValidationError, match="points_max"):
         state_of(answer)
+
+
+# B4
+def test_run_without_a_place_for_its_spool_is_not_created(tmp_path: Path) -> None:
+    """Nobody is asked: a run that was created and has no writer would never end."""
+    place = tmp_path / "file"
+    place.write_bytes(b"")
+    session = trialog.Session(url="http://127.0.0.1:9", spool_dir=place / "spool")
+    run = trialog.Run("e", "r", session)
+    with pytest.raises(SpoolError, match="Not a directory; give another with TRIALOG_SPOOL_DIR"):
+        run.__enter__()
+    assert (run.status, run.is_open) == (None, False)
 
 
 # H3

@@ -142,6 +142,7 @@ def test_spool_blob_without_room_is_counted_and_leaves_nothing_half_written(
     with pytest.raises(NoRoomError):
         spool.store_blob("aa" * 32, b"content")
     assert spool.dropped_calls == 1
+    assert spool.room_fault == "File exists"
 
 
 @pytest.mark.parametrize(("file_bytes_max", "has_room"), [(1_048_576, True), (20_000, False)])

@@ -112,3 +112,17 @@ def test_adoption_of_nothing_is_not_worth_a_word(tmp_path: Path, size: int) -> N
     assert [(one["event"], one["bytes"]) for one in logged] == (
         [("sent what an earlier process left", size)] if size else []
     )
+
+
+# L3
+def test_sync_on_a_terminal_shows_a_bar_with_the_run(tmp_path: Path) -> None:
+    """Long work shows how far it is; what it prints in the end is what it prints to a file."""
+    new_folder(tmp_path).release()
+    arguments = ["sync", "--spool-dir", str(tmp_path), "--url", META.url]
+
+    done = CliRunner().invoke(cli, arguments, env={"FORCE_COLOR": "1", "TERM": "xterm"})
+
+    assert "e/r" in done.stderr
+    assert "1/1" in done.stderr
+    assert "\x1b" not in done.stdout
+    assert "e/r: " in done.stdout
