@@ -18,7 +18,7 @@ from trialog.commands import send_command
 from trialog.ids import new_id, now_us
 from trialog.newest_positions import newest_positions
 from trialog.run_context import current_run
-from trialog.spool_folder import CatalogEvent, SpoolFolder, SpoolMeta
+from trialog.spool_folder import CatalogEvent, SpoolMeta, check_place
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import (
     ModelInfo,
@@ -108,7 +108,7 @@ def create_run(endpoint: Endpoint, run: RunAnswer, parent: Run | None) -> Openin
         SpoolError: there is no place for the spool; nobody was asked.
     """
     # A run that was created and has no writer would be in progress for ever.
-    SpoolFolder.check_place(endpoint.spool_dir)
+    check_place(endpoint.spool_dir)
     created = RunCreated(
         run["run_id"],
         run["experiment_name"],

@@ -12,10 +12,8 @@ Must not send anything or know the service; see `stream` for the other side.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import mmap
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -24,6 +22,7 @@ from zlib import crc32
 import orjson
 
 from trialog.ids import now_us
+from trialog.segment_file import allocate, whole_pages
 from trialog.spool_format import (
     CHECKSUM,
     CUT_BYTES,
@@ -99,37 +98,6 @@ class Place(NamedTuple):
 
 class NoRoomError(Exception):
     """The disk has no room; what was to be written is dropped and counted."""
-
-
-def allocate(path: Path, size: int) -> mmap.mmap:
-    """Make a file of real, zeroed blocks and map it.
-
-    Raises:
-        OSError: there is no room.
-    """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file, 0, size)
-        else:
-            fill(file, size)
-        return mmap.mmap(file, size)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(file)
-
-
-def fill(file: int, size: int) -> None:
-    """Give an empty file real blocks where the system has no call for it.
-
-    Raises:
-        OSError: there is no room.
-    """
-    written = os.write(file, bytes(size))
-    if written < size:  # what still had room was written
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Mapped:
@@ -444,9 +412,9 @@ class Spool:
         usual = SEGMENT_BYTES if self._number else FIRST_SEGMENT_BYTES
         needed = SEGMENT_HEAD.size + size + CUT_BYTES + HEADER.size
         try:
-            number, memory = self._allocate_free(_pages(max(usual, needed)))
+            number, memory = self._allocate_free(whole_pages(max(usual, needed)))
         except OSError:
-            number, memory = self._allocate_free(_pages(max(SCARCE_SEGMENT_BYTES, needed)))
+            number, memory = self._allocate_free(whole_pages(max(SCARCE_SEGMENT_BYTES, needed)))
         self._begin(number, memory)
 
     def _begin(self, number: int, memory: mmap.mmap) -> None:
@@ -496,8 +464,3 @@ class Spool:
         if (has_room or self._roll_if_room(len(record))) and self._segment is not None:
             self._segment.append(record)
             self._dropped_recorded = count
-
-
-def _pages(size: int) -> int:
-    """Return the size rounded up to whole pages."""
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

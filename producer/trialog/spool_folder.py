@@ -130,20 +130,6 @@ class SpoolFolder:
         self._acks = 0
         self._synced: set[Path] = set()
 
-    @staticmethod
-    def check_place(spool_dir: Path) -> None:
-        """See to it that writers' folders can be made, before anything is promised to others.
-
-        Raises:
-            SpoolError: they cannot.
-        """
-        try:
-            spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as exc:
-            raise _no_place(spool_dir, exc.strerror) from exc
-        if not os.access(spool_dir, os.W_OK | os.X_OK):
-            raise _no_place(spool_dir, os.strerror(errno.EACCES))
-
     @classmethod
     def create(cls, spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
         """Make the folder of a new writer and take its lock.
@@ -386,6 +372,20 @@ class SpoolFolder:
         if self._ack_file is not None:
             os.close(self._ack_file)
             self._ack_file = None
+
+
+def check_place(spool_dir: Path) -> None:
+    """See to it that writers' folders can be made, before anything is promised to others.
+
+    Raises:
+        SpoolError: they cannot.
+    """
+    try:
+        spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise _no_place(spool_dir, exc.strerror) from exc
+    if not os.access(spool_dir, os.W_OK | os.X_OK):
+        raise _no_place(spool_dir, os.strerror(errno.EACCES))
 
 
 def _no_place(path: Path, why: str | None) -> SpoolError:

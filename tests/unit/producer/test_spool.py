@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.producer.spools import bits, events_of, new_folder, points_of
+from trialog.segment_file import allocate
 from trialog.spool import (
     DROPPED_TAG,
     FIRST_SEGMENT_BYTES,
@@ -24,7 +25,6 @@ from trialog.spool import (
     NoRoomError,
     Place,
     Spool,
-    allocate,
 )
 from trialog.spool_folder import Ack, SpoolFolder
 from trialog.stream import StreamReader
