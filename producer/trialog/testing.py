@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from trialog.transports.base import RefusedRecord
+from trialog.transports.base import RefusedRecord, refusal_of
 from trialog_schemas.wire import Position
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class MemoryTransport:
         return receipts
 
     def _take(self, record: OutRecord) -> Receipt:
+        too_large = refusal_of(record)
+        if too_large is not None:
+            return too_large
         if self.refused is not None and self.refused in record.value:
             return RefusedRecord("Refused", "a record that this log does not take")
         self.records.append(record)
