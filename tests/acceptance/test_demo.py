@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEMO = "from trialog_server.demo import demo; demo(prog_name='trialog demo')"
-LINE_WAIT_S = 45.0
+LINE_WAIT_S = 100.0
 STOP_WAIT_S = 20.0
 
 
@@ -97,7 +97,7 @@ def start(tmp_path: Path) -> Iterator[type[_Demo]]:
 
 # L1
 @pytest.mark.slow(reason="starts the service and trains two networks")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_demo_searches_compares_serves_and_leaves_nothing(
     start: type[_Demo], tmp_path: Path
 ) -> None:
@@ -124,7 +124,7 @@ def test_demo_searches_compares_serves_and_leaves_nothing(
 
 
 @pytest.mark.slow(reason="starts the service twice and trains a few networks")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_ended_in_the_middle_of_its_search_leaves_no_open_run(
     start: type[_Demo], tmp_path: Path, number: signal.Signals
