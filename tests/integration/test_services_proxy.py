@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,3 +165,27 @@ async def test_proxy_without_server_closes_the_connection() -> None:
     with Proxy(("127.0.0.1", 1)) as proxy:
         async with _connect(proxy) as client:
             assert await client.receive_rest() == b""
+
+
+def _hammer(port: int, start: threading.Event, clients: list[socket.socket]) -> None:
+    """Connect three times as soon as it starts; what is refused is refused."""
+    start.wait()
+    for _ in range(3):
+        with contextlib.suppress(OSError):
+            clients.append(socket.create_connection(("127.0.0.1", port), timeout=1))
+
+
+def test_proxy_that_ends_while_clients_connect_leaves_nothing_open() -> None:
+    """A connection that is taken at the last moment is closed too; a forgotten one is an error."""
+    clients: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as target:
+        for _ in range(100):
+            start = threading.Event()
+            with Proxy(target.getsockname()) as proxy:
+                connecting = threading.Thread(target=_hammer, args=(proxy.port, start, clients))
+                connecting.start()
+                start.set()
+            connecting.join()
+    for client in clients:
+        client.close()
+    gc.collect()  # what was forgotten warns now, and warnings are errors

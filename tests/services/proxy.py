@@ -25,6 +25,9 @@ _CHUNK_BYTES = 64 * 1024
 _START_TIMEOUT_S = 10.0
 _CONTROL_TIMEOUT_S = 10.0
 
+_TURNS_TO_HANDLER = 8
+"""Turns of the loop, and some to spare, until a connection that was just taken has its handler."""
+
 
 class Direction(enum.Enum):
     """Which way bytes flow through the proxy."""
@@ -143,6 +146,12 @@ class Proxy:
 
     async def _refuse(self) -> None:
         if self._listener is not None:
+            # Python 3.11 forgets, unclosed, a connection that is being taken while its server is
+            # closed: no more are taken first, and those there are get their handlers.
+            for plug in self._listener.sockets:
+                self._loop.remove_reader(plug.fileno())
+            for _ in range(_TURNS_TO_HANDLER):
+                await asyncio.sleep(0)
             self._listener.close()
             self._listener = None
         await self._for_each(_Connection.reset)
@@ -174,8 +183,8 @@ class Proxy:
         self._handlers.add(handler)
         try:
             server_reader, server = await asyncio.open_connection(*self._target)
-        except OSError:
-            client.close()
+        except (OSError, asyncio.CancelledError):
+            client.transport.abort()
             self._handlers.discard(handler)
             return
         connection = _Connection(client, server)
