@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from trialog.answers import (
         AppliedAnswer,
-        ArtifactAnswer,
         CommandAnswer,
         EventAnswer,
         EventPage,
@@ -159,11 +158,6 @@ class Client:
         path = f"/api/v1/runs/{run_id}/series"
         for page in self._pages(path, {"name": name}, positions):
             yield cast("SeriesPage", page)
-
-    def artifacts(self, run_id: str) -> Iterator[ArtifactAnswer]:
-        """Yield every version of every artifact of a run."""
-        for page in self._pages(f"/api/v1/runs/{run_id}/artifacts", {}):
-            yield from cast("dict[str, list[ArtifactAnswer]]", page)["artifacts"]
 
     def read_artifact(
         self, run_id: str, name: str, version: int | None, positions: Sequence[str] = ()

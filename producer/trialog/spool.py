@@ -261,11 +261,6 @@ class Spool:
             return self._last_cut if segment is None else Place(self._number, segment.position[0])
 
     @property
-    def last_cut(self) -> Place:
-        """Where the last cut ended: everything before it may be sent."""
-        return self._last_cut
-
-    @property
     def is_closed(self) -> bool:
         """Tell whether no more can come."""
         return self._closed_because is not None

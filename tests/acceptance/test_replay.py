@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import trialog
+from tests.integration.projection_cases import READ_MODEL
 from tests.services.trialog import wait_until
 
 if TYPE_CHECKING:
@@ -17,22 +18,6 @@ if TYPE_CHECKING:
     from tests.acceptance.faulty import Faulty
 
 pytestmark = pytest.mark.timeout(120)
-
-TABLES = (
-    "experiments",
-    "runs",
-    "run_states",
-    "writers",
-    "gaps",
-    "parameters",
-    "metric_summaries",
-    "metric_chunks",
-    "artifacts",
-    "rejections",
-    "dead",
-    "parked",
-    "record_index",
-)
 
 # The owner finds its claims lost, claims them again and reads from where they say.
 BACK_TO_THE_START = (
@@ -79,7 +64,7 @@ def deliver_again(faulty: Faulty, *, into_nothing: bool = False) -> None:
     before = leases(faulty)
     assert sum(lease.next_offset for lease in before) > 0
     if into_nothing:
-        faulty.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in TABLES))
+        faulty.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in READ_MODEL))
     faulty.query(BACK_TO_THE_START)
     wait_until(lambda: leases(faulty) == before, "everything is read again")
 
@@ -144,14 +129,14 @@ def test_whole_log_delivered_again_changes_nothing_and_from_nothing_gives_all(
     assert run.parameters["contested"] == "first"
     assert [one.code for one in run.rejections] == ["param_immutable"]
 
-    live = {table: rows_of(faulty, table) for table in TABLES}
-    assert {table for table in TABLES if not live[table]} <= {"gaps", "dead", "parked"}
+    live = {table: rows_of(faulty, table) for table in READ_MODEL}
+    assert {table for table in READ_MODEL if not live[table]} <= {"gaps", "dead", "parked"}
     deliver_again(faulty)
-    assert {table: rows_of(faulty, table) for table in TABLES} == live
+    assert {table: rows_of(faulty, table) for table in READ_MODEL} == live
     assert told(session, run) == before
 
     # How points are cut into chunks, and sums of them added up, depends on how they were read.
-    replayed = [table for table in TABLES if table not in ("metric_chunks", "metric_summaries")]
+    replayed = [table for table in READ_MODEL if table not in ("metric_chunks", "metric_summaries")]
     kept = {table: rows_of(faulty, table, without="none") for table in replayed}
     kept["metric_summaries"] = rows_of(faulty, "metric_summaries", without="total")
     deliver_again(faulty, into_nothing=True)

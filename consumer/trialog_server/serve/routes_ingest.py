@@ -27,6 +27,7 @@ from trialog_server.serve.shapes import (
     CommandJSON,
     ExperimentJSON,
     ReceiptJSON,
+    ReceiptsJSON,
     RunJSON,
     StoredJSON,
     experiment_json,
@@ -104,7 +105,8 @@ class IngestRoutes:
         for receipt in receipts:
             outcome = "accepted" if isinstance(receipt, Position) else "refused"
             telemetry.ingest_records.labels(outcome).inc()
-        return json_response({"receipts": [_receipt_json(receipt) for receipt in receipts]})
+        content: ReceiptsJSON = {"receipts": [_receipt_json(receipt) for receipt in receipts]}
+        return json_response(content)
 
     async def run_command(self, request: Request, wait_s: WaitS = 10.0) -> Response:
         """Append one framed catalog record and wait for its verdict.

@@ -13,7 +13,6 @@ import pytest
 from tests.unit.producer.answers import (
     URL,
     Answering,
-    artifact_answer,
     endpoint_in,
     rejection_answer,
     run_answer,
@@ -122,14 +121,11 @@ def test_series_events_and_artifacts_come_page_by_page(endpoint: Endpoint) -> No
             (200, {"values": [2.0], "next_token": None}),
             (200, {"events": [{"seq": 1}], "next_token": "n"}),
             (200, {"events": [{"seq": 2}], "next_token": None}),
-            (200, {"artifacts": [artifact_answer("a")], "next_token": "n"}),
-            (200, {"artifacts": [artifact_answer("b")], "next_token": None}),
         ]
     )
     client = service.client(endpoint)
     assert [page["values"] for page in client.series(RUN_ID, "a b/c")] == [[1.0], [2.0]]
     assert [event["seq"] for event in client.events(RUN_ID)] == [1, 2]
-    assert [one["name"] for one in client.artifacts(RUN_ID)] == ["a", "b"]
     assert query_of(service.asked[0].url)["name"] == ["a b/c"]
 
 
