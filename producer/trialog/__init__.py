@@ -2,6 +2,7 @@
 
 from trialog.compare import compare
 from trialog.experiment import Experiment
+from trialog.list_runs import SortByType, SortOrderType, list_runs
 from trialog.load_run import load_run
 from trialog.pipeline import PipelineExperimentConfig
 from trialog.run import Run
@@ -31,9 +32,12 @@ __all__ = [
     "Run",
     "RunRejectedError",
     "Session",
+    "SortByType",
+    "SortOrderType",
     "TrialogError",
     "UnavailableError",
     "ValidationError",
     "compare",
+    "list_runs",
     "load_run",
 ]

@@ -57,6 +57,16 @@ def compare(
     except ImportError as exc:
         raise ImportError("trialog.compare gives a DataFrame; install pandas for it") from exc
 
+    check_runs_max(max_results)
+    name = names.check_experiment_name(experiment_name)
+    endpoint = session_of(session, sagemaker_session).resolve()
+    runs = list(search_runs(endpoint, name, (filter, order_by), max_results))
+    columns = _columns(runs)
+    return pd.DataFrame([_row(run, columns) for run in runs], columns=list(columns))
+
+
+def check_runs_max(max_results: object) -> None:
+    """Raise ValidationError if a number of runs is neither a whole one from 1 on nor None."""
     if max_results is not None and (type(max_results) is not int or max_results < 1):
         raise ValidationError(
             f"max_results is {shown(max_results)}, allowed are whole numbers from 1 on, or None",
@@ -64,11 +74,6 @@ def compare(
             value=max_results,
             limit="1..",
         )
-    name = names.check_experiment_name(experiment_name)
-    endpoint = session_of(session, sagemaker_session).resolve()
-    runs = list(search_runs(endpoint, name, (filter, order_by), max_results))
-    columns = _columns(runs)
-    return pd.DataFrame([_row(run, columns) for run in runs], columns=list(columns))
 
 
 def search_runs(

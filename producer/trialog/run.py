@@ -232,8 +232,10 @@ class Run(RunView):
             checked[clean] = names.check_parameter_value(clean, value, chars_max)
         writer.record(ParametersLogged(checked))
 
-    def log_artifact(self, name: str, value: str, media_type: str = "text/plain") -> None:
-        """Record a text as an artifact; it is copied now.
+    def log_artifact(
+        self, name: str, value: str, media_type: str = "text/plain", is_output: bool = True
+    ) -> None:
+        """Record a text as an artifact; it is copied now. `is_output` is as for `log_file`.
 
         Raises:
             TypeError: the value is no text.
@@ -242,7 +244,7 @@ class Run(RunView):
             RuntimeError: the run is not open.
         """
         content = names.check_artifact_text(name, value).encode()
-        self._log_bytes(name, content, media_type, ("artifact", True))
+        self._log_bytes(name, content, media_type, ("artifact", bool(is_output)))
 
     def log_file(
         self,

@@ -197,19 +197,19 @@ def test_files_of_one_base_name_keep_their_own_bytes(
 def test_direction_of_a_file_is_stored(
     session: trialog.Session, experiment_name: str, tmp_path: Path
 ) -> None:
-    """An input is told from an output, which is the default; texts are outputs."""
+    """An input is told from an output, which is the default, for files and for texts."""
     (tmp_path / "in.csv").write_text("a")
     (tmp_path / "out.csv").write_text("b")
     with trialog.Run(experiment_name, "one", session) as run:
         run.log_file(str(tmp_path / "in.csv"), is_output=False)
         run.log_file(str(tmp_path / "out.csv"))
-        run.log_artifact("text", "c")
+        run.log_artifact("out", "c")
+        run.log_artifact("in", "c", is_output=False)
     run.wait()
     directions = {artifact.name: artifact.is_output for artifact in run.artifacts}
-    assert directions == {"in.csv": False, "out.csv": True, "text": True}
-    assert [name for name, told in read(session, run).items() if not told["is_output"]] == [
-        "in.csv"
-    ]
+    assert directions == {"in.csv": False, "out.csv": True, "in": False, "out": True}
+    inputs = [name for name, told in read(session, run).items() if not told["is_output"]]
+    assert sorted(inputs) == ["in", "in.csv"]
 
 
 # E7

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trialog
+from tests.acceptance.bulk import run_commands, runs_created
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ TAKING_A_SESSION: list[Callable[..., object]] = [
     trialog.Experiment.list,
     trialog.Run.list,
     trialog.Run.iterate,
+    trialog.list_runs,
     trialog.compare,
 ]
 
@@ -79,6 +81,32 @@ def test_keyword_that_is_not_known_raises_type_error(call: Callable[..., object]
         call(**given, sagemaker_sesion=nowhere)
     with pytest.raises(TypeError, match="both given"):
         call(**given, session=nowhere, sagemaker_session=nowhere)
+
+
+# A8 F1 F4
+def test_list_runs_gives_all_of_an_experiment_in_the_order_of_its_enums(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """SageMaker's function and enums: no page is asked for by hand; a number of runs is a cap."""
+    names = [f"run-{number:03}" for number in range(101)]
+    assert run_commands(session, runs_created(experiment_name, names)) == []
+    ascending = trialog.list_runs(
+        experiment_name=experiment_name,
+        sort_by=trialog.SortByType.NAME,
+        sort_order=trialog.SortOrderType.ASCENDING,
+        sagemaker_session=session,
+    )
+    assert [one.run_name for one in ascending] == names
+    newest = trialog.list_runs(experiment_name, session=session)
+    assert sorted(one.run_name for one in newest) == names
+    assert len(trialog.list_runs(experiment_name, max_results=3, session=session)) == 3
+    by_name = trialog.Run.list(experiment_name, trialog.SortByType.NAME, session=session)
+    assert by_name[0].run_name == names[-1]
+    for wrong in (0, -1, True, "5"):
+        with pytest.raises(trialog.ValidationError, match="whole numbers from 1 on"):
+            trialog.list_runs(experiment_name, max_results=wrong, session=session)  # type: ignore[arg-type]
+    with pytest.raises(trialog.ValidationError, match="allowed are CreationTime, Name"):
+        trialog.list_runs(experiment_name, "Status", session=session)
 
 
 # B2

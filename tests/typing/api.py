@@ -43,7 +43,7 @@ def writing(session: trialog.Session) -> None:
         run.log_parameters({"layers": [64, 32], "is_deep": True, "none": None})
         run.log_metric("loss", 0.5, 1, datetime.now().astimezone())
         run.log_metrics({"loss": 0.5, "count": 1}, step=2)
-        run.log_artifact("notes", "text", media_type="text/markdown")
+        run.log_artifact("notes", "text", media_type="text/markdown", is_output=False)
         run.log_file(Path("file"), name="f", media_type="text/plain", is_output=False)
         run.log_file("file")
         run.log_model("s3://models/m", "cnn", framework="torch", framework_version="2")
@@ -71,6 +71,8 @@ def reading(session: trialog.Session) -> None:
     assert_type(page, RunList)
     assert_type(page.total, int)
     assert_type(trialog.Run.iterate("e", session=session), Iterator[RunView])
+    listed = trialog.list_runs("e", trialog.SortByType.NAME, trialog.SortOrderType.ASCENDING, 250)
+    assert_type(listed, list[RunView])
     run: RunView = page[0]
     assert_type(run.run_name, str)
     assert_type(run.status, str | None)
