@@ -10,7 +10,7 @@ from trialog.settings import session_of
 from trialog_schemas import names
 
 if TYPE_CHECKING:
-    from trialog.run import Tags
+    from trialog.run_logging import Tags
     from trialog.settings import Session
 
 

@@ -1,6 +1,7 @@
 """The methods of a run that log what an evaluation came to, each as a JSON artifact to be plotted.
 
-They are `Run`'s own and stand here because `run` is long; what they store is made in `evaluation`.
+They are `RunLogging`'s own and stand here because they are long; what they store is made in
+`evaluation`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from trialog_schemas.errors import ValidationError, shown
 
 if TYPE_CHECKING:
     from trialog.evaluation import Plot
-    from trialog.run import Run
+    from trialog.run_logging import RunLogging
 
 
 def log_precision_recall(  # noqa: PLR0913, PLR0917  the signature of SageMaker's Run
-    self: Run,
+    self: RunLogging,
     y_true: object,
     predicted_probabilities: object,
     positive_label: str | int | None = None,
@@ -56,7 +57,7 @@ def log_precision_recall(  # noqa: PLR0913, PLR0917  the signature of SageMaker'
 
 
 def log_roc_curve(
-    self: Run,
+    self: RunLogging,
     y_true: object,
     y_score: object,
     title: str | None = None,
@@ -85,7 +86,11 @@ def log_roc_curve(
 
 
 def log_confusion_matrix(
-    self: Run, y_true: object, y_pred: object, title: str | None = None, is_output: bool = True
+    self: RunLogging,
+    y_true: object,
+    y_pred: object,
+    title: str | None = None,
+    is_output: bool = True,
 ) -> None:
     """Record how often each label was predicted as each, as a JSON artifact.
 
@@ -118,11 +123,11 @@ def _checked_title(title: object) -> str | None:
     )
 
 
-def _log_plot(run: Run, plot: Plot, *, is_output: bool) -> None:
+def _log_plot(run: RunLogging, plot: Plot, *, is_output: bool) -> None:
     title = plot["title"]
     name = plot["type"] if title is None else f"{plot['type']}/{title}"
     # Checked before the JSON is made: a title that is no Unicode text has none.
     clean = names.check_artifact_name(name)
     content = orjson.dumps(plot)
-    # What calls this is a method of Run that stands in this module.
+    # What calls this is a method of the run that stands in this module.
     run._log_bytes(clean, content, "application/json", ("artifact", bool(is_output)))  # noqa: SLF001
