@@ -8,17 +8,17 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 import structlog
 
 from trialog.file_lock import FileLock
 from trialog_schemas.errors import TrialogError
-from trialog_server.settings import ServerSettings, default_data_dir
+from trialog_server.settings import ServerSettings, default_data_dir, parse_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _postgres = click.option(
     "--postgres", envvar="TRIALOG_POSTGRES", metavar="URL", help="postgresql://… of the database"
@@ -55,6 +55,25 @@ _partitions = click.option(
     type=click.IntRange(1, 1024),
     help="partitions of the events topic, used when it is created",
 )
+
+
+class _LimitText(click.types.StringParamType):
+    """A limit as NAME=NUMBER; in the environment several with commas between."""
+
+    name = "limit"
+    envvar_list_splitter = ","
+
+
+_limits = click.option(
+    "--limit",
+    "limits",
+    envvar="TRIALOG_LIMITS",
+    type=_LimitText(),
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="limit of new runs, such as parameters_max=500; may be repeated, in the environment "
+    "with commas between; GET /api/v1/policy shows all",
+)
 _api_key = click.option("--api-key", envvar="TRIALOG_API_KEY", hidden=True)
 
 
@@ -71,6 +90,7 @@ def service() -> None:
 @_postgres
 @_artifacts
 @_partitions
+@_limits
 @_api_key
 def up(**flags: object) -> None:
     """Start the whole service: page, API, worker, embedded log and Postgres unless given.
@@ -95,6 +115,7 @@ def up(**flags: object) -> None:
 @_postgres
 @_artifacts
 @_partitions
+@_limits
 @_api_key
 def api(**flags: object) -> None:
     """Serve the HTTP API and the page on given addresses of Kafka and Postgres."""
@@ -136,6 +157,8 @@ def say(text: str) -> None:
 
 def _settings(flags: dict[str, object]) -> ServerSettings:
     given = {name: value for name, value in flags.items() if value is not None}
+    if "limits" in given:
+        given["limits"] = parse_limits(cast("Sequence[str]", given["limits"]))
     if "data_dir" not in given:
         given["data_dir"] = default_data_dir()
     return ServerSettings(**given)  # type: ignore[arg-type]  # click has converted each flag

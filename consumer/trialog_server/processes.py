@@ -165,6 +165,7 @@ async def _serve(settings: ServerSettings, parts: _Parts, api: _Api) -> None:
         store=ArtifactStore.at_url(settings.artifacts_url),
         access=AccessPolicy(host=settings.host, api_key=settings.api_key),
         limits=settings.limits,
+        artifact_bytes_max=settings.artifact_bytes_max,
     )
     server = _Server(server_config(app))
     serving = asyncio.create_task(server.serve(sockets=[api.listener]))

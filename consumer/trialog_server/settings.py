@@ -6,16 +6,27 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import platformdirs
 
 from trialog.addresses import check_api_key, check_kafka
-from trialog_schemas.errors import ValidationError
+from trialog_schemas.errors import ValidationError, did_you_mean, shown
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
 from trialog_server.log.base import LAPTOP_PARTITIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VALUE_CHARS_POLICY_MAX = 65_536
+"""The largest `parameter_value_chars_max` of a policy: a value of control characters, which JSON
+writes with six bytes each, then still fits a record of the log beside others."""
+
+_DIGITS_MAX = 19
+"""Digits of the largest number that a limit can be."""
 
 DEFAULT_PORT = 7788
 """Where the SDK looks for a service when nobody tells it otherwise."""
@@ -51,7 +62,7 @@ class ServerSettings:
         artifacts: address of the artifact store (`file:`, `s3:`, …); None takes the data folder.
         api_key: what clients must present; None lets everybody on this machine in.
         events_partitions: partitions of the events topic, used when it is created.
-        limits: the policy that new runs get.
+        limits: the policy that new runs get; others keep theirs.
     """
 
     data_dir: Path
@@ -81,9 +92,55 @@ class ServerSettings:
             check_kafka(self.kafka)
 
     @property
+    def artifact_bytes_max(self) -> int:
+        """Bytes of an artifact that the store takes: also those of runs under the defaults."""
+        return max(self.limits.artifact_bytes_max, DEFAULT_LIMITS.artifact_bytes_max)
+
+    @property
     def artifacts_url(self) -> str:
         """The address of the artifact store."""
         return self.artifacts or (self.data_dir.resolve() / "artifacts").as_uri()
+
+
+def parse_limits(texts: Iterable[str]) -> Limits:
+    """Return the default policy with some numbers changed, each told as `NAME=NUMBER`.
+
+    Raises:
+        ValidationError: a text of another form, no such limit, one told twice, or no legal number.
+    """
+    known = asdict(DEFAULT_LIMITS)
+    told: dict[str, int] = {}
+    for text in texts:
+        name, equals, number = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise _no_limit(f"limit {shown(text)} is not of the form NAME=NUMBER", text, known)
+        if name not in known:
+            raise _no_limit(f"there is no limit {shown(name)}", name, known)
+        if name in told:
+            raise _no_limit(f"limit {name} is given twice", text, [])
+        is_whole = number.isascii() and number.isdigit() and len(number) <= _DIGITS_MAX
+        # What is no whole number is refused by the policy, with all other illegal numbers.
+        told[name] = int(number) if is_whole else cast("int", number)
+    policy = Limits(**{**known, **told})
+    if policy.parameter_value_chars_max > VALUE_CHARS_POLICY_MAX:
+        raise ValidationError(
+            f"limit parameter_value_chars_max is {policy.parameter_value_chars_max}, allowed are "
+            f"0 to {VALUE_CHARS_POLICY_MAX}, which a record of the log can hold; give less and "
+            "log long texts as artifacts",
+            field="parameter_value_chars_max",
+            value=policy.parameter_value_chars_max,
+            limit=f"0..{VALUE_CHARS_POLICY_MAX}",
+        )
+    return policy
+
+
+def _no_limit(what: str, value: str, known: Iterable[str]) -> ValidationError:
+    names = ", ".join(known)
+    hint = did_you_mean(value.partition("=")[0], known)
+    remedy = f"; write one of {names} as NAME=NUMBER{hint}" if names else "; give it once"
+    return ValidationError(
+        f"{what}{remedy}", field="limits", value=value, limit=names or "each name once"
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -160,6 +160,14 @@ class CommandAnswer(TypedDict):
     limits: dict[str, int]
 
 
+class PolicyAnswer(TypedDict):
+    """The limits in force for new runs, and the version of the service."""
+
+    limits: dict[str, int]
+    version: str
+    rules_version: int
+
+
 class AppliedAnswer(TypedDict):
     """Whether positions are applied, and a writer's refusals so far."""
 

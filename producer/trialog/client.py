@@ -16,6 +16,7 @@ import orjson
 
 from trialog_schemas.errors import UnavailableError, error_from_code
 from trialog_schemas.events import NIL_ID
+from trialog_schemas.limits import Limits
 from trialog_schemas.wire import (
     RecordHeader,
     encode_event,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         ExperimentAnswer,
         ExperimentPage,
         Number,
+        PolicyAnswer,
         RejectionAnswer,
         RejectionPage,
         RunAnswer,
@@ -103,6 +105,11 @@ class Client:
                 f"{COMMAND_WAIT_S:g} s; is a worker running?"
             )
         return answer
+
+    def policy(self) -> Limits:
+        """Return the limits that new runs get."""
+        answer = cast("PolicyAnswer", self._ask("GET", "/api/v1/policy"))
+        return Limits.from_json(dict(answer["limits"]))
 
     def experiments(self, parameters: Mapping[str, Parameter]) -> ExperimentPage:
         """Return a page of experiments."""

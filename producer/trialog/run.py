@@ -18,6 +18,7 @@ from trialog.run_lifecycle import (
     find_run,
     join_run,
     parent_for,
+    policy_of,
     resume_run,
     state_of,
     unborn_run,
@@ -242,7 +243,8 @@ class Run(RunLogging):
                 if not (self._is_resuming and self._find_existing()):
                     raise
         is_joining = not self._is_resuming and self._answer["status"] == "InProgress"
-        return (join_run if is_joining else resume_run)(end, state_of(self._answer))
+        state = state_of(self._answer, policy_of(end, self._answer))
+        return (join_run if is_joining else resume_run)(end, state)
 
     def _find_existing(self) -> bool:
         try:

@@ -6,6 +6,7 @@ Must not append anything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import uuid
@@ -14,9 +15,10 @@ from traceback import TracebackException
 from typing import TYPE_CHECKING
 
 from trialog.client import Client
-from trialog.commands import send_command
+from trialog.commands import send_command, under_policy
 from trialog.ids import new_id, now_us
 from trialog.newest_positions import newest_positions
+from trialog.policy import known_policy, note_policy
 from trialog.run_context import current_run
 from trialog.spool_folder import CatalogEvent, SpoolMeta, check_place
 from trialog_schemas.errors import UnavailableError
@@ -29,7 +31,7 @@ from trialog_schemas.events import (
     RunStarted,
     artifact_content,
 )
-from trialog_schemas.limits import DEFAULT_LIMITS, FAILURE_MESSAGE_CHARS_MAX, Limits
+from trialog_schemas.limits import FAILURE_MESSAGE_CHARS_MAX, Limits
 from trialog_schemas.rules import ArtifactState, RunState
 from trialog_schemas.wire import body_json
 
@@ -117,12 +119,13 @@ def create_run(endpoint: Endpoint, run: RunAnswer, parent: Run | None) -> Openin
         tags=run["tags"],
         parent_run_id=None if parent is None else parent.run_id,
     )
-    catalog, limits = None, DEFAULT_LIMITS
+    catalog = None
     try:
         limits = Limits.from_json(dict(send_command(endpoint, created)["limits"]))
     except UnavailableError:
         # Nobody answers: the run is kept in the spool under its own id and told later.
-        kept = replace(created, if_taken="keep")
+        limits = known_policy(endpoint.url)
+        kept = under_policy(endpoint, replace(created, if_taken="keep"))
         catalog = CatalogEvent(now_us(), body_json(kept).decode())
     first = RunStarted(
         run["experiment_name"], run["run_name"], limits, host=endpoint.host, pid=os.getpid()
@@ -140,10 +143,19 @@ def join_run(endpoint: Endpoint, state: RunState) -> Opening:
     return Opening(RunJoined(endpoint.host, os.getpid()), state, is_owner=False)
 
 
-def state_of(run: RunAnswer) -> RunState:
-    """Return what an answer of the service tells the rules of a run."""
+def policy_of(endpoint: Endpoint, run: RunAnswer) -> Limits:
+    """Return a run's own policy; before its start is applied, the one that new runs get."""
+    if run["limits"] is not None:
+        return Limits.from_json(dict(run["limits"]))
+    with contextlib.suppress(UnavailableError):
+        note_policy(endpoint.url, Client(endpoint).policy())
+    return known_policy(endpoint.url)
+
+
+def state_of(run: RunAnswer, limits: Limits) -> RunState:
+    """Return what an answer of the service tells the rules of a run with this policy."""
     return RunState(
-        limits=DEFAULT_LIMITS if run["limits"] is None else Limits.from_json(run["limits"]),
+        limits=limits,
         parameters=run["parameters"],
         points=run["points"],
         artifacts={

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
+from tests.integration.projection_cases import READ_MODEL
 from tests.services.blocking import run_blocking
+from tests.services.trialog import wait_until
 
 if TYPE_CHECKING:
     from tests.services.kafka import KafkaBroker
@@ -16,6 +18,21 @@ if TYPE_CHECKING:
 
 LONG_FOLDER = "a-folder-whose-path-is-too-long-for-a-unix-socket" * 2
 """The embedded Postgres then has its socket elsewhere, and must keep it when it is restarted."""
+
+
+# The owner finds its claims lost, claims them again and reads from where they say.
+BACK_TO_THE_START = (
+    "UPDATE trialog.leases SET next_offset = 0, chain = NULL, owner = NULL, until = NULL"
+)
+
+
+class Lease(NamedTuple):
+    """How far a partition is applied, and the chain over its records up to there."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    chain: bytes | None
 
 
 @dataclass(frozen=True)
@@ -59,3 +76,19 @@ class Faulty:
             run_id,
         )
         return {row["type"]: row["count"] for row in rows}
+
+    def leases(self) -> list[Lease]:
+        """Return where every partition is."""
+        rows = self.query(
+            "SELECT topic, partition, next_offset, chain FROM trialog.leases ORDER BY 1, 2"
+        )
+        return [Lease(*row) for row in rows]
+
+    def deliver_again(self, *, into_nothing: bool = False) -> None:
+        """Have the worker read the whole log again, and wait until it is where it was."""
+        before = self.leases()
+        assert sum(lease.next_offset for lease in before) > 0
+        if into_nothing:
+            self.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in READ_MODEL))
+        self.query(BACK_TO_THE_START)
+        wait_until(lambda: self.leases() == before, "everything is read again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -424,26 +423,6 @@ def test_no_path_of_the_api_renames(session: trialog.Session, experiment_name: s
     experiments = {path for path in operations if path.startswith("/api/v1/experiments")}
     assert all(set(operations[path]) <= {"get"} for path in experiments if "search" not in path)
     assert trialog.Experiment.load(experiment_name, session) == made
-
-
-# A14
-def test_experiment_above_the_limit_is_refused_and_deleting_one_makes_room(
-    session: trialog.Session, experiment_name: str
-) -> None:
-    """With a policy of as many as there are, one more is refused; deleted ones do not count."""
-    last = trialog.Experiment.create(f"{experiment_name}-last", session=session)
-    limit = len(everything(session, "Name", "Ascending"))
-    body = ExperimentCreated(uuid.uuid4().hex, experiment_name, experiments_max=limit)
-    with pytest.raises(trialog.ClientError, match=f"{limit} live experiments") as caught:
-        send_command(session.resolve(), body)
-    assert type(caught.value) is trialog.LimitExceededError
-    assert caught.value.response["Error"]["Code"] == "ResourceLimitExceeded"
-    with pytest.raises(trialog.ResourceNotFoundError):
-        trialog.Experiment.load(experiment_name, session)
-    last.delete()
-    again = dataclasses.replace(body, experiment_id=uuid.uuid4().hex)
-    send_command(session.resolve(), again)
-    assert trialog.Experiment.load(experiment_name, session).experiment_id == again.experiment_id
 
 
 # A15

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 import trialog
 from tests.integration.projection_cases import READ_MODEL
-from tests.services.trialog import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,34 +18,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 
-# The owner finds its claims lost, claims them again and reads from where they say.
-BACK_TO_THE_START = (
-    "UPDATE trialog.leases SET next_offset = 0, chain = NULL, owner = NULL, until = NULL"
-)
-
-
-class Lease(NamedTuple):
-    """How far a partition is applied, and the chain over its records up to there."""
-
-    topic: str
-    partition: int
-    next_offset: int
-    chain: bytes | None
-
 
 @pytest.fixture
 def session(faulty: Faulty, tmp_path: Path) -> trialog.Session:
     """Where the runs are logged."""
     service = faulty.service
     return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
-
-
-def leases(faulty: Faulty) -> list[Lease]:
-    """Where every partition is."""
-    rows = faulty.query(
-        "SELECT topic, partition, next_offset, chain FROM trialog.leases ORDER BY 1, 2"
-    )
-    return [Lease(*row) for row in rows]
 
 
 def rows_of(faulty: Faulty, table: str, *, without: str = "") -> list[str]:
@@ -57,16 +34,6 @@ def rows_of(faulty: Faulty, table: str, *, without: str = "") -> list[str]:
         shown = "t.xmin::text || ' ' || t::text"
     statement = f"SELECT {shown} AS row FROM gen_1.{table} AS t ORDER BY 1"
     return [row["row"] for row in faulty.query(statement)]
-
-
-def deliver_again(faulty: Faulty, *, into_nothing: bool = False) -> None:
-    """Have the worker read the whole log again, and wait until it is where it was."""
-    before = leases(faulty)
-    assert sum(lease.next_offset for lease in before) > 0
-    if into_nothing:
-        faulty.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in READ_MODEL))
-    faulty.query(BACK_TO_THE_START)
-    wait_until(lambda: leases(faulty) == before, "everything is read again")
 
 
 def log_all_kinds(session: trialog.Session, experiment_name: str) -> trialog.Run:
@@ -131,7 +98,7 @@ def test_whole_log_delivered_again_changes_nothing_and_from_nothing_gives_all(
 
     live = {table: rows_of(faulty, table) for table in READ_MODEL}
     assert {table for table in READ_MODEL if not live[table]} <= {"gaps", "dead", "parked"}
-    deliver_again(faulty)
+    faulty.deliver_again()
     assert {table: rows_of(faulty, table) for table in READ_MODEL} == live
     assert told(session, run) == before
 
@@ -139,7 +106,7 @@ def test_whole_log_delivered_again_changes_nothing_and_from_nothing_gives_all(
     replayed = [table for table in READ_MODEL if table not in ("metric_chunks", "metric_summaries")]
     kept = {table: rows_of(faulty, table, without="none") for table in replayed}
     kept["metric_summaries"] = rows_of(faulty, "metric_summaries", without="total")
-    deliver_again(faulty, into_nothing=True)
+    faulty.deliver_again(into_nothing=True)
     for table in replayed:
         assert rows_of(faulty, table, without="none") == kept[table], table
     assert rows_of(faulty, "metric_summaries", without="total") == kept["metric_summaries"]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from tests.integration.api_service import open_api, open_socket
 from tests.services.ports import LOOPBACK
-from trialog_schemas.limits import RECORD_BYTES_MAX, REQUEST_BYTES_MAX, Limits
+from trialog_schemas.limits import RECORD_BYTES_MAX, REQUEST_BYTES_MAX
 from trialog_server.serve.bounds import JSON_BYTES_MAX, BoundedBody, body_bytes_max
 from trialog_server.serve.errors import add_error_handlers
 from trialog_server.serve.server import TimedHeadProtocol
@@ -120,7 +120,7 @@ async def test_body_that_comes_too_slowly_is_a_timeout() -> None:
 
     inner = Starlette(routes=[Route("/slow", read, methods=["POST"])])
     add_error_handlers(inner)
-    inner.add_middleware(BoundedBody, limits=Limits(), body_timeout_s=0.3)
+    inner.add_middleware(BoundedBody, artifact_bytes_max=7, body_timeout_s=0.3)
     async with open_socket(inner) as port, connect(port) as (reader, writer):
         started_s = time.monotonic()
         writer.write(head(port, "/slow", "Content-Length: 100"))
@@ -209,7 +209,7 @@ async def test_client_that_leaves_in_the_middle_harms_nobody(port: int) -> None:
 
 def test_body_bound_of_an_unknown_path_is_small() -> None:
     """A route that nobody thought of here takes a small JSON body only."""
-    assert body_bytes_max("/api/v1/records", Limits()) == REQUEST_BYTES_MAX
-    assert body_bytes_max("/api/v1/commands", Limits()) == RECORD_BYTES_MAX + 4
-    assert body_bytes_max("/api/v1/artifacts/x", Limits(artifact_bytes_max=7)) == 7
-    assert body_bytes_max("/anything/else", Limits()) == JSON_BYTES_MAX
+    assert body_bytes_max("/api/v1/records", 7) == REQUEST_BYTES_MAX
+    assert body_bytes_max("/api/v1/commands", 7) == RECORD_BYTES_MAX + 4
+    assert body_bytes_max("/api/v1/artifacts/x", 7) == 7
+    assert body_bytes_max("/anything/else", 7) == JSON_BYTES_MAX

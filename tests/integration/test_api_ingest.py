@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.integration.api_service import Api
+    from trialog_schemas.events import Body
 
 pytestmark = pytest.mark.postgres
 
@@ -113,6 +114,28 @@ async def test_command_answers_when_its_event_is_applied(api: Api) -> None:
     assert answer["experiment"]["experiment_id"] == experiment_id.hex
     assert answer["run"] is None
     assert answer["limits"]["artifact_bytes_max"] == ARTIFACT_BYTES_MAX
+
+
+@pytest.mark.parametrize("number", [0, 4999, 5001])
+async def test_command_under_another_policy_is_refused_before_it_is_in_the_log(
+    api: Api, number: int
+) -> None:
+    """The number that a verdict depends on is the one in force, or nothing is appended."""  # A14
+    bodies: list[Body] = [
+        ExperimentCreated(uuid4().hex, "e", experiments_max=number),
+        RunCreated(uuid4().hex, "e", "r", uuid4().hex, experiments_max=number),
+    ]
+    for body in bodies:
+        record = record_of(NIL_ID, uuid4().hex, body)
+        response = await api.client.post(
+            "/api/v1/commands", content=frame([record]), headers=RECORDS
+        )
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (409, "PolicyChanged")
+        assert error["field"] == "experiments_max"
+        assert (error["value"], error["limit"]) == (repr(str(number)), "5000")
+    bounds = await api.log.bounds([Partition(CATALOG_TOPIC, 0)])
+    assert bounds == {Partition(CATALOG_TOPIC, 0): (0, 0)}
 
 
 async def test_command_of_a_run_shows_run_experiment_and_rejections(api: Api) -> None:

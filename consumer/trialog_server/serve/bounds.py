@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
-from trialog_schemas.limits import RECORD_BYTES_MAX, REQUEST_BYTES_MAX, Limits
+from trialog_schemas.limits import RECORD_BYTES_MAX, REQUEST_BYTES_MAX
 from trialog_server.serve.errors import RequestRefusedError, error_response
 
 if TYPE_CHECKING:
@@ -33,17 +33,18 @@ LINGER_S = 1.0
 
 RECORDS_PATH = "/api/v1/records"
 COMMANDS_PATH = "/api/v1/commands"
+POLICY_PATH = "/api/v1/policy"
 ARTIFACTS_PREFIX = "/api/v1/artifacts/"
 
 
-def body_bytes_max(path: str, limits: Limits) -> int:
+def body_bytes_max(path: str, artifact_bytes_max: int) -> int:
     """Return how large the body of a request to this path may be."""
     if path == RECORDS_PATH:
         return REQUEST_BYTES_MAX
     if path == COMMANDS_PATH:
         return RECORD_BYTES_MAX + FRAME_BYTES
     if path.startswith(ARTIFACTS_PREFIX):
-        return limits.artifact_bytes_max
+        return artifact_bytes_max
     return JSON_BYTES_MAX
 
 
@@ -51,10 +52,10 @@ class BoundedBody:
     """Counts and times what the client sends."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, body_timeout_s: float = BODY_TIMEOUT_S
+        self, app: ASGIApp, artifact_bytes_max: int, body_timeout_s: float = BODY_TIMEOUT_S
     ) -> None:
         self._app = app
-        self._limits = limits
+        self._artifact_bytes_max = artifact_bytes_max
         self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +63,7 @@ class BoundedBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        bytes_max = body_bytes_max(scope["path"], self._limits)
+        bytes_max = body_bytes_max(scope["path"], self._artifact_bytes_max)
         watched = _Watched(receive, send, bytes_max, self._body_timeout_s)
         declared = Headers(scope=scope).get("content-length", "0")
         if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bytes_max:

@@ -21,7 +21,8 @@ from trialog_server.read.experiments import find_experiment
 from trialog_server.read.list_rejections import writer_rejections
 from trialog_server.read.list_runs import find_run
 from trialog_server.serve.access import caller_of
-from trialog_server.serve.bounds import COMMANDS_PATH, RECORDS_PATH
+from trialog_server.serve.bounds import COMMANDS_PATH, POLICY_PATH, RECORDS_PATH
+from trialog_server.serve.errors import RequestRefusedError
 from trialog_server.serve.questions import WaitS, check_content_type
 from trialog_server.serve.shapes import (
     CommandJSON,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trialog_schemas.decode import AnyEvent
+    from trialog_schemas.limits import Limits
     from trialog_server.ingest.gateway import Receipt
     from trialog_server.serve.service import Service
 
@@ -117,6 +119,7 @@ class IngestRoutes:
         framed = await request.body()
         account = caller_of(request).account
         writer_id, seqs, events = _command_events(framed)
+        _check_policy(events, self._service.limits)
         (receipt,) = await self._service.gateway.accept(framed, account=account)
         if not isinstance(receipt, Position):
             raise error_from_code(receipt.code, receipt.message)
@@ -150,7 +153,7 @@ class IngestRoutes:
             stored: StoredJSON = {"sha256": digest, "size": size}
             return json_response(stored)
         size = await self._service.store.put_stream(
-            digest, request.stream(), self._service.limits.artifact_bytes_max
+            digest, request.stream(), self._service.artifact_bytes_max
         )
         stored = {"sha256": digest, "size": size}
         return json_response(stored, CREATED)
@@ -211,6 +214,29 @@ def _command_events(framed: bytes) -> tuple[str, tuple[int, int], Sequence[AnyEv
             limit="the catalog",
         )
     return header.writer_id, (header.first_seq, header.first_seq + header.count - 1), events
+
+
+def _check_policy(events: Sequence[AnyEvent], policy: Limits) -> None:
+    """Refuse a command that would be judged by another policy than the one in force.
+
+    The number stands in the event, so that a replay judges alike; nobody here may change it.
+    """
+    for event in events:
+        body = event.body if isinstance(event, Event) else None
+        if isinstance(body, ExperimentCreated | RunCreated) and (
+            body.experiments_max != policy.experiments_max
+        ):
+            raise RequestRefusedError(
+                f"experiments_max of the command is {body.experiments_max}, the policy in force "
+                f"says {policy.experiments_max}; ask {POLICY_PATH} and send it again",
+                code="PolicyChanged",
+                status=409,
+                facts={
+                    "field": "experiments_max",
+                    "value": str(body.experiments_max),
+                    "limit": str(policy.experiments_max),
+                },
+            )
 
 
 def _run_ids(events: Sequence[AnyEvent]) -> list[str]:

@@ -15,6 +15,7 @@ from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
 from trialog_server.log.base import topic_partitions
 from trialog_server.read.ask import ask
 from trialog_server.read.list_rejections import writer_rejections
+from trialog_server.serve.bounds import POLICY_PATH
 from trialog_server.serve.questions import WaitS, parse_positions
 from trialog_server.serve.shapes import (
     AppliedJSON,
@@ -42,7 +43,7 @@ class ServiceRoutes:
         router.add_api_route("/healthz", self.is_alive, methods=get, response_model=None)
         router.add_api_route("/readyz", self.is_ready, methods=get, response_model=None)
         router.add_api_route("/metrics", self.measurements, methods=get, response_model=None)
-        router.add_api_route("/api/v1/policy", self.policy, methods=get, response_model=PolicyJSON)
+        router.add_api_route(POLICY_PATH, self.policy, methods=get, response_model=PolicyJSON)
         router.add_api_route(
             "/api/v1/applied", self.applied, methods=get, response_model=AppliedJSON
         )

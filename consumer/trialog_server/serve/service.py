@@ -24,5 +24,6 @@ class Service:
     gateway: Gateway
     store: ArtifactStore
     limits: Limits
+    artifact_bytes_max: int
     applied: AppliedPositions
     telemetry: Telemetry

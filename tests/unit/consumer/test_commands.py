@@ -61,6 +61,22 @@ def test_command_on_addresses_names_the_one_that_is_missing(
     assert "s3cret" not in result.output
 
 
+@pytest.mark.parametrize("command", ["up", "api"])
+def test_limit_of_the_environment_is_refused_like_one_of_a_flag(command: str) -> None:
+    """Commas are between several; a flag takes the place of the whole variable."""
+    addresses = ["--kafka", BROKER, "--postgres", DATABASE]
+    flag = call(command, *addresses, "--limit", "artifacts_max=5", "--limit", "point_max=1")
+    variable = call(command, *addresses, TRIALOG_LIMITS="artifacts_max=5, point_max=1")
+    both = call(command, *addresses, "--limit", "later=1", TRIALOG_LIMITS="point_max=1")
+
+    assert (flag.exit_code, variable.exit_code) == (1, 1)
+    assert flag.output == variable.output
+    assert "there is no limit 'point_max'" in flag.output
+    assert "did you mean 'points_max'?" in flag.output
+    assert "there is no limit 'later'" in both.output
+    assert "point_max'" not in both.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -12,7 +12,6 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from trialog_schemas.limits import Limits
 from trialog_server.serve.bounds import JSON_BYTES_MAX, BoundedBody
 from trialog_server.serve.errors import add_error_handlers
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Message
 
 PART = JSON_BYTES_MAX // 4
+ARTIFACT_BYTES_MAX = 5_242_880
 
 
 async def measure(request: Request) -> Response:
@@ -42,7 +42,7 @@ def bounded(body_timeout_s: float = 5.0) -> BoundedBody:
     ]
     inner = Starlette(routes=routes)
     add_error_handlers(inner)
-    return BoundedBody(inner, Limits(), body_timeout_s)
+    return BoundedBody(inner, ARTIFACT_BYTES_MAX, body_timeout_s)
 
 
 @dataclass
@@ -157,5 +157,5 @@ async def test_what_is_no_request_passes_unseen() -> None:
     async def inner(scope: Any, _receive: Any, _send: Any) -> None:
         seen.append(scope["type"])
 
-    await BoundedBody(inner, Limits())({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+    await BoundedBody(inner, ARTIFACT_BYTES_MAX)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == ["lifespan"]

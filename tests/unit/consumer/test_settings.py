@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trialog_schemas.errors import ValidationError
+from trialog_schemas.limits import Limits
 from trialog_server.postgres.address import shown_address
 from trialog_server.postgres.pool import PoolSettings
 from trialog_server.project.settings import ProjectionSettings
-from trialog_server.settings import ServerSettings
+from trialog_server.settings import ServerSettings, parse_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +123,53 @@ def test_artifacts_lie_in_the_data_folder_unless_said_otherwise() -> None:
     """The default store is a folder beside the rest of the data."""
     assert settings().artifacts_url == "file:///nowhere/artifacts"
     assert settings(artifacts="s3://bucket/p").artifacts_url == "s3://bucket/p"
+
+
+def test_limits_that_are_told_change_the_defaults_and_leave_the_rest() -> None:
+    """Each is NAME=NUMBER; blanks around them, as in a list of the environment, do not matter."""
+    assert parse_limits([]) == Limits()
+    told = parse_limits(["parameters_max=500", " points_max = 1000000 ", "artifacts_max=0"])
+    assert told == Limits(parameters_max=500, points_max=1_000_000, artifacts_max=0)
+    assert parse_limits(["experiments_max=9223372036854775807"]).experiments_max == 2**63 - 1
+    assert parse_limits(["parameter_value_chars_max=65536"]).parameter_value_chars_max == 65_536
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (["point_max=5"], "there is no limit 'point_max'; write one of experiments_max, "),
+        (["point_max=5"], "did you mean 'points_max'?"),
+        (["tags_max=5"], "there is no limit 'tags_max'"),
+        (["=5"], "there is no limit ''"),
+        ([""], "limit '' is not of the form NAME=NUMBER"),
+        (["points_max"], "limit 'points_max' is not of the form NAME=NUMBER"),
+        (["points_max=1", "points_max=2"], "limit points_max is given twice; give it once"),
+        (["points_max=-1"], "limit points_max is '-1', which is no whole number from 0"),
+        (["points_max="], "limit points_max is '', which is no whole number from 0"),
+        (["points_max=1.5"], "limit points_max is '1.5', which is no whole number"),
+        (["points_max=1e6"], "limit points_max is '1e6', which is no whole number"),
+        (["points_max=1_000"], "limit points_max is '1_000', which is no whole number"),
+        (["points_max=٣"], "limit points_max is '٣', which is no whole number"),
+        (["points_max=1=2"], "limit points_max is '1=2', which is no whole number"),
+        (["points_max=9223372036854775808"], "limit points_max is 9223372036854775808"),
+        (["points_max=" + "9" * 5000], "9…, which is no whole number"),
+        (["parameter_value_chars_max=65537"], "is 65537, allowed are 0 to 65536"),
+    ],
+)
+def test_limit_that_is_none_is_refused_with_the_remedy(told: list[str], says: str) -> None:
+    """What was told, what may be told, and a hint at a near miss, all in one error."""
+    with pytest.raises(ValidationError) as caught:
+        parse_limits(told)
+    assert says in caught.value.message
+    assert caught.value.field
+    assert caught.value.limit
+
+
+def test_store_takes_artifacts_of_runs_under_the_defaults_too() -> None:
+    """A lower policy binds new runs; one that was recorded without a service has the defaults."""
+    assert settings().artifact_bytes_max == 5_242_880
+    assert settings(limits=Limits(artifact_bytes_max=1)).artifact_bytes_max == 5_242_880
+    assert settings(limits=Limits(artifact_bytes_max=10**7)).artifact_bytes_max == 10**7
 
 
 @pytest.mark.parametrize("renew_s", [0.0, -1.0, 1.6, 3.0])

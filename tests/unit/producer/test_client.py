@@ -30,6 +30,7 @@ from trialog_schemas.errors import (
     ValidationError,
 )
 from trialog_schemas.events import NIL_ID, Event, RunDeleted
+from trialog_schemas.limits import Limits
 from trialog_schemas.wire import unframe
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ def query_of(url: str) -> dict[str, list[str]]:
 def error_answer(status: int, code: str, **facts: str) -> tuple[int, object]:
     """Return an error as the service tells it."""
     return status, {"error": {"code": code, "message": "not so", **facts}}
+
+
+def test_policy_is_the_limits_of_new_runs(endpoint: Endpoint) -> None:
+    """Limits of a later version are left out, missing ones are the defaults."""
+    told = {"limits": {"points_max": 9, "later": 1}, "version": "1", "rules_version": 1}
+    service = Answering([(200, told)])
+    assert service.client(endpoint).policy() == Limits(points_max=9)
 
 
 def test_run_is_asked_by_names_that_cannot_leave_their_place(endpoint: Endpoint) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
 
 import trialog
+from trialog.policy import note_policy
 from trialog.run_context import current_run, pop_run, push_run
-from trialog.run_lifecycle import ending_of, failure_text, state_of, unborn_run
+from trialog.run_lifecycle import ending_of, failure_text, policy_of, state_of, unborn_run
 from trialog_schemas.errors import SpoolError, ValidationError
 from trialog_schemas.events import ArtifactLogged, ModelInfo, ParametersLogged, RunEnded
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
@@ -118,9 +120,11 @@ def test_block_ends_as_its_exception_says(
 
 
 # C7
-def test_state_of_an_existing_run_refuses_what_the_projection_would(answer: RunAnswer) -> None:
+def test_state_of_an_existing_run_refuses_what_the_projection_would(
+    endpoint: Endpoint, answer: RunAnswer
+) -> None:
     """A handle that resumes knows the run's parameters, artifacts and policy."""
-    state = state_of(answer)
+    state = state_of(answer, policy_of(endpoint, answer))
     changed = decide_body(state, ParametersLogged({"lr": 0.2}))
     same = decide_body(state, ParametersLogged({"lr": 0.1}))
     more = decide_body(state, ParametersLogged({"new": 1}))
@@ -131,7 +135,7 @@ def test_state_of_an_existing_run_refuses_what_the_projection_would(answer: RunA
 # E2 E7 E8
 def test_state_of_an_existing_run_knows_its_artifacts(answer: RunAnswer) -> None:
     """The same content again is nothing new, for bytes and for models."""
-    state = state_of(answer)
+    state = state_of(answer, Limits(artifacts_max=2))
     notes = ArtifactLogged("notes", "artifact", "text/plain", sha256="a" * 64, size=1)
     facts = ModelInfo("cnn", None, "2")
     model = ArtifactLogged("m", "model", "application/octet-stream", uri="s3://m", model=facts)
@@ -141,17 +145,23 @@ def test_state_of_an_existing_run_knows_its_artifacts(answer: RunAnswer) -> None
     assert decide_body(state, third).rejections[0].code == "artifact_limit"
 
 
-def test_state_of_a_run_that_was_not_started_has_the_default_policy(answer: RunAnswer) -> None:
-    """Until its start is applied nobody knows another policy."""
+def test_run_that_was_not_started_has_the_policy_that_was_told_last(
+    endpoint: Endpoint, answer: RunAnswer
+) -> None:
+    """Until its start is applied it is the one of new runs; of a silent service the last known."""
     answer["limits"] = None
-    assert state_of(answer).limits == DEFAULT_LIMITS
+    assert policy_of(endpoint, answer) == DEFAULT_LIMITS
+    other = dataclasses.replace(endpoint, url="http://127.0.0.1:10")
+    note_policy(other.url, Limits(points_max=7))
+    assert policy_of(other, answer).points_max == 7
+    assert policy_of(endpoint, answer) == DEFAULT_LIMITS
 
 
-def test_state_of_a_policy_that_is_none_is_refused(answer: RunAnswer) -> None:
+def test_policy_of_an_answer_that_is_none_is_refused(endpoint: Endpoint, answer: RunAnswer) -> None:
     """An answer that is no policy is an error and no policy of zeros."""
     answer["limits"] = {"points_max": -1}
     with pytest.raises(ValidationError, match="points_max"):
-        state_of(answer)
+        policy_of(endpoint, answer)
 
 
 # B4
