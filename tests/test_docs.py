@@ -87,6 +87,20 @@ def test_readme_python_blocks_compile() -> None:
         ast.parse(code)
 
 
+def test_every_example_is_listed_and_run() -> None:
+    """A program to read that no document names, or that no test starts, would go stale."""
+    folder = ROOT / "producer" / "examples"
+    listed = re.findall(
+        r"^\| `(\w+\.py)` \|", (folder / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert sorted(listed) == sorted(path.name for path in folder.glob("*.py"))
+    tests = "".join(
+        path.read_text("utf-8") for path in (ROOT / "tests/acceptance").glob("test_*.py")
+    )
+    assert [name for name in listed if f'"{name}"' not in tests] == []
+    assert "](producer/examples/README.md)" in README
+
+
 def test_readme_make_targets_exist() -> None:
     """Every make target that the README names is in the Makefile."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
