@@ -62,11 +62,16 @@ stays for a sync, or for the next process."""
 ENDED_MAX = 1000
 """Runs that have ended and wait for that answer; the oldest are left to a sync beyond it."""
 
-EXIT_DRAIN_S = 5.0
-"""How long an ending interpreter waits for the log; what is left is sent by the next process."""
+EXIT_AWAY_S = 5.0
+"""How long an ending interpreter waits for a log that is away; the next process sends the rest."""
+
+EXIT_DRAIN_S = 30.0
+"""How long it waits for a log that is there and slow: as long as one answer may take. Of 200
+programs that end at once on two cores, the last one's turn comes after some ten seconds."""
 
 EXIT_APPLIED_S = 2.0
-"""How long it waits, of this, to delete what is applied and to let an adoption come to its end."""
+"""How long it waits, of this, to delete what is applied, to let an adoption come to its end, and
+to send what workers of this program have left that were killed."""
 
 
 def _at_exit(end: Callable[[], None]) -> None:
@@ -106,6 +111,7 @@ class Sender:
         self._cleaner = Cleaner(self._service)
         self._changed = threading.Condition()
         self._cleaning = asyncio.Lock()
+        self._looked_at: set[Path] = set()
         self._notices = Notices(endpoint)
         self._troubled_again_at_s = float("-inf")
         self._waiting = 0
@@ -172,13 +178,19 @@ class Sender:
                 self._waiting -= 1
         return shipment.acked >= place
 
-    def end(self) -> None:
-        """Send what is left, for a few seconds at most, and say what then still is."""
+    def end(self, away_s: float = EXIT_AWAY_S) -> None:
+        """Send what is left, for some seconds at most, and say what then still is.
+
+        Args:
+            away_s: how long to wait for a log that is away.
+        """
         if self._is_ending or self._pid != os.getpid():
             return  # ended already, or inherited by a child made by fork, which has no such thread
         self._is_ending = True
         self._poke()
-        self._thread.join(EXIT_DRAIN_S)
+        self._thread.join(away_s)
+        if self._thread.is_alive() and not self.is_away:
+            self._thread.join(EXIT_DRAIN_S)
         kept = sum(not shipment.is_acked for shipment in self._shipments)
         if kept:
             self._notices.kept(kept)
@@ -218,6 +230,7 @@ class Sender:
                 # Who ends early leaves no folder behind that somebody would have to look at.
                 await self._clean_at_end()
                 await asyncio.wait([adopting], timeout=EXIT_APPLIED_S)
+                await self._adopt_at_end(adopter)
         finally:
             for task in (adopting, *beside):
                 task.cancel()
@@ -315,20 +328,31 @@ class Sender:
         return True
 
     async def _adopt(self, adopter: Adopter) -> None:
+        """Send what dead processes left; at the end once more what was no dead one's before."""
+        is_last = self._is_ending
         for path in adopter.folders():
-            if self._is_ending:
+            if self._is_ending and not is_last:
                 return
-            await self._survive(partial(self._adopt_one, adopter, path))
+            if path not in self._looked_at:
+                await self._survive(partial(self._adopt_one, adopter, path))
+
+    async def _adopt_at_end(self, adopter: Adopter) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_APPLIED_S):
+                await self._adopt(adopter)
 
     async def _adopt_one(self, adopter: Adopter, path: Path) -> bool:
         pause_s = FLUSH_INTERVAL_S
         while True:
             try:
-                self._notices.adopted(await adopter.adopt(path))
+                report = await adopter.adopt(path)
             except ClientError:  # the log takes nothing now: what is our own says it
                 pause_s = min(pause_s * 2, BACKOFF_S_MAX)
                 await asyncio.sleep(pause_s)
             else:
+                self._notices.adopted(report)
+                if report.outcome != "alive":
+                    self._looked_at.add(path)
                 return True
 
     async def _always(self, step: Callable[[], Awaitable[bool]], interval_s: float) -> None:

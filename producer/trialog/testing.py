@@ -6,6 +6,7 @@ itself.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ class MemoryTransport:
         fault: what every send raises, until it is None again.
         faults_after: what the next sends raise although they took the records: lost answers.
         refused: records that hold these bytes are refused; None refuses none.
+        delay_s: how long each send takes.
         records: what was taken, in order.
         sends: how many records each send brought.
         is_closed: `close` was called.
@@ -36,12 +38,14 @@ class MemoryTransport:
     fault: ClientError | None = None
     faults_after: list[ClientError] = field(default_factory=list)
     refused: bytes | None = None
+    delay_s: float = 0.0
     records: list[OutRecord] = field(default_factory=list)
     sends: list[int] = field(default_factory=list)
     is_closed: bool = False
 
     async def send(self, records: Sequence[OutRecord]) -> list[Receipt]:
         """Append the records; return a receipt for each."""
+        await asyncio.sleep(self.delay_s)
         if self.fault is not None:
             raise self.fault
         self.sends.append(len(records))

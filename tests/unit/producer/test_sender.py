@@ -67,6 +67,12 @@ class Post:
             spool.append_point("loss", step, step, 0.5)
         folder.release()
 
+    def leave_damaged(self) -> Path:
+        """Leave a folder that does not say whose it is."""
+        path = self.endpoint.spool_dir / "damaged"
+        path.mkdir(parents=True)
+        return path
+
     def steps(self) -> list[int]:
         """Return the steps that the log has, in order."""
         return steps_of(self.log.values(EVENTS_TOPIC))
@@ -250,6 +256,36 @@ def test_program_that_ends_while_the_log_is_away_says_what_it_keeps(
     assert "1 run is kept in" in str(said[-1]["event"])
     assert len(post.folders()) == 1
     assert post.steps() == []
+
+
+def test_program_that_ends_waits_for_a_log_that_is_there_and_slow(
+    post: Post, said: list[EventDict]
+) -> None:
+    """Longer than for one that is away: a busy service costs nobody a run."""
+    post.log.delay_s = 0.3
+    spool, _ = post.enter()
+    spool.append_point("loss", 1, 1, 0.5)
+    spool.close()
+    post.sender.end(away_s=0.01)
+    assert (post.steps(), post.folders(), said) == ([1], [], [])
+
+
+# K9
+def test_program_that_ends_sends_what_its_killed_workers_left(
+    post: Post, said: list[EventDict]
+) -> None:
+    """Whose folders came after it had begun; what could not be sent before is said once."""
+    damaged = post.leave_damaged()
+    post.enter()[0].close()
+    wait_until(lambda: "is left as it is" in str(said), "the damaged one is looked at")
+    post.leave_dead(2, 3)
+    post.end()
+    assert post.steps() == [2, 3]
+    assert post.folders() == [damaged]
+    assert [line["event"] for line in said] == [
+        "a spool is left as it is",
+        "sent what an earlier process left",
+    ]
 
 
 def test_flush_behind_the_end_of_the_thread_does_not_wait_for_ever(post: Post) -> None:
