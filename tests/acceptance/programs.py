@@ -1,14 +1,20 @@
-"""Real programs for the tests: several processes that do one thing at the same moment."""
+"""Real programs for the tests, and several processes that do one thing at the same moment."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import trialog
+import trialog
+
+_HEAD = """
+import json, multiprocessing, os, sys, threading, warnings
+import trialog
+warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: what is tested here
+fields, experiment_name = json.loads(sys.argv[1]), sys.argv[2]
+session = trialog.Session(**fields)
+"""
 
 # The children are forked before the SDK has a thread. Each tells by a pipe that it is at its
 # `yield`; when all are, their parent closes another pipe, whose end reaches all of them at once.
@@ -56,6 +62,28 @@ main()
 """
 
 
+def fields_of(session: trialog.Session) -> dict[str, str | None]:
+    """Return what another process needs to make the same session."""
+    return {"url": session.url, "kafka": session.kafka, "spool_dir": str(session.spool_dir)}
+
+
+def run_program(
+    session: trialog.Session, experiment_name: str, code: str, timeout_s: float = 50.0
+) -> str:
+    """Run a program to its end in a process of its own; return what it printed."""
+    command = [sys.executable, "-c", _HEAD + code, json.dumps(fields_of(session)), experiment_name]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def ended_run(session: trialog.Session, experiment_name: str, run_name: str) -> trialog.Run:
+    """Return a run of a program that has ended, once it has ended for its readers too."""
+    run = trialog.load_run(experiment_name, run_name, session)
+    run.wait(30)
+    return run
+
+
 def run_together(session: trialog.Session, count: int, work: str, *arguments: str) -> list[object]:
     """Run the generator `work(session, index, *arguments)` in processes of their own.
 
@@ -71,8 +99,7 @@ def run_together(session: trialog.Session, count: int, work: str, *arguments: st
     Returns:
         What each one returned, by its index; `error CODE` for a ClientError.
     """
-    fields = {"url": session.url, "kafka": session.kafka, "spool_dir": str(session.spool_dir)}
-    task = {"session": fields, "work": work, "count": count, "arguments": arguments}
+    task = {"session": fields_of(session), "work": work, "count": count, "arguments": arguments}
     command = [sys.executable, "-c", _TOGETHER, json.dumps(task)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
     assert ended.returncode == 0, ended.stderr

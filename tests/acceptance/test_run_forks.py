@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import trialog
+from tests.acceptance.programs import ended_run, run_program
 from trialog.client import Client
-
-_HEAD = """
-import json, multiprocessing, os, sys, threading, warnings
-import trialog
-warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: what is tested here
-fields, experiment_name = json.loads(sys.argv[1]), sys.argv[2]
-session = trialog.Session(**fields)
-"""
 
 FORKED = """
 with trialog.Run(experiment_name, "forked", session) as run:
@@ -100,22 +89,6 @@ with trialog.Run(experiment_name, "busy", session) as run:
     for thread in threads:
         thread.join()
 """
-
-
-def run_program(session: trialog.Session, experiment_name: str, code: str) -> str:
-    """Run a program to its end in a process of its own; return what it printed."""
-    fields = {"url": session.url, "kafka": session.kafka, "spool_dir": str(session.spool_dir)}
-    command = [sys.executable, "-c", _HEAD + code, json.dumps(fields), experiment_name]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
-
-
-def ended_run(session: trialog.Session, experiment_name: str, run_name: str) -> trialog.Run:
-    """Return a run of a program that has ended, once it has ended for its readers too."""
-    run = trialog.load_run(experiment_name, run_name, session)
-    run.wait(30)
-    return run
 
 
 # B17 B22
