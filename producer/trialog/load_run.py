@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trialog.deadline import Deadline
 from trialog.run import Run
 from trialog.run_context import current_run
 from trialog.run_lifecycle import find_run
 from trialog.settings import job_run_names, session_of
 from trialog_schemas import names
-from trialog_schemas.errors import ValidationError
+from trialog_schemas.errors import ResourceNotFoundError, ValidationError
 
 if TYPE_CHECKING:
     from trialog.settings import Session
@@ -20,6 +21,7 @@ def load_run(
     run_name: str | None = None,
     session: Session | None = None,
     *,
+    timeout_s: float | None = 0.0,
     sagemaker_session: Session | None = None,
 ) -> Run:
     """Return a handle of an existing run, to read it or, in a `with` block, to log to it.
@@ -32,15 +34,17 @@ def load_run(
         experiment_name, run_name: which run. Without a run's name it is the one whose block this
             thread or task is in, then the one that `TRIALOG_EXPERIMENT` and `TRIALOG_RUN` name.
         session: where and as whom; None takes the environment, or the session of the current run.
+        timeout_s: how long to wait for a run that another process is about to create; None waits
+            as long as it takes.
         sagemaker_session: another name for `session`.
 
     Raises:
         ValidationError: a run's name without its experiment's (also a ValueError).
         RuntimeError: no names are given and nothing else names a run.
-        ResourceNotFoundError: there is no such run.
+        ResourceNotFoundError: there is no such run, or still none.
         UnavailableError: the service cannot be reached.
     """
-    chosen = session_of(session, sagemaker_session)
+    chosen, deadline = session_of(session, sagemaker_session), Deadline(timeout_s)
     if run_name is not None:
         if experiment_name is None:
             raise ValidationError(
@@ -49,14 +53,22 @@ def load_run(
                 field="experiment_name",
                 limit="both or none",
             )
-        return _load(chosen, experiment_name, run_name)
+        return _load(chosen, experiment_name, run_name, deadline)
     current = current_run()
     if current is not None and experiment_name in (None, current.experiment_name):
         return current.joined()
     job_experiment, job_run = job_run_names()
     is_job_meant = experiment_name is None or experiment_name == job_experiment
     if is_job_meant and job_experiment is not None and job_run is not None:
-        return _load(chosen, job_experiment, job_run)
+        try:
+            return _load(chosen, job_experiment, job_run, deadline)
+        except ResourceNotFoundError as exc:
+            raise ResourceNotFoundError(
+                f"{exc.message}; TRIALOG_EXPERIMENT and TRIALOG_RUN name it: let one process enter "
+                "it before the others, or give load_run a timeout_s to wait for it",
+                field=exc.field,
+                value=exc.value,
+            ) from exc
     wanted = "" if experiment_name is None else f" of experiment {experiment_name!r}"
     raise RuntimeError(
         f"no run{wanted} is open here and TRIALOG_EXPERIMENT and TRIALOG_RUN name none; "
@@ -64,9 +76,13 @@ def load_run(
     )
 
 
-def _load(session: Session, experiment_name: str, run_name: str) -> Run:
+def _load(session: Session, experiment_name: str, run_name: str, deadline: Deadline) -> Run:
     endpoint = session.resolve()
-    answer = find_run(
-        endpoint, names.check_experiment_name(experiment_name), names.check_run_name(run_name)
-    )
-    return Run.existing(answer, endpoint)
+    legal = names.check_experiment_name(experiment_name), names.check_run_name(run_name)
+    while True:
+        try:
+            return Run.existing(find_run(endpoint, *legal), endpoint)
+        except ResourceNotFoundError:
+            if deadline.left_s <= 0:
+                raise
+        deadline.pause()

@@ -55,7 +55,7 @@ def writing(session: trialog.Session) -> None:
         run.wait(timeout_s=None)
     with trialog.load_run() as joined:
         assert_type(joined, trialog.Run)
-    trialog.load_run("e", "r", session)
+    trialog.load_run("e", "r", session, timeout_s=60)
     config = trialog.PipelineExperimentConfig("e", trial_name="execution")
     assert_type(config.run(session, tags={"a": "b"}), trialog.Run)
     assert_type(config.environment, dict[str, str])
