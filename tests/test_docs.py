@@ -23,6 +23,7 @@ from trialog_server.commands import api, up, worker
 from trialog_server.log.memory import MemoryLog
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
+from trialog_server.serve.service import Terms
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -162,7 +163,7 @@ def _routes() -> set[str]:
         log=MemoryLog(),
         store=ArtifactStore.in_memory(),
         access=AccessPolicy(),
-        limits=Limits(),
+        terms=Terms(),
     )
     found = set()
     for route in app.routes:

@@ -74,6 +74,13 @@ _limits = click.option(
     help="limit of new runs, such as parameters_max=500; may be repeated, in the environment "
     "with commas between; GET /api/v1/policy shows all",
 )
+_stale_after = click.option(
+    "--stale-after-s",
+    envvar="TRIALOG_STALE_AFTER_S",
+    type=float,
+    metavar="SECONDS",
+    help="silence after which a run in progress is shown as stale  [default: 3600]",
+)
 _api_key = click.option("--api-key", envvar="TRIALOG_API_KEY", hidden=True)
 
 
@@ -91,6 +98,7 @@ def service() -> None:
 @_artifacts
 @_partitions
 @_limits
+@_stale_after
 @_api_key
 def up(**flags: object) -> None:
     """Start the whole service: page, API, worker, embedded log and Postgres unless given.
@@ -116,6 +124,7 @@ def up(**flags: object) -> None:
 @_artifacts
 @_partitions
 @_limits
+@_stale_after
 @_api_key
 def api(**flags: object) -> None:
     """Serve the HTTP API and the page on given addresses of Kafka and Postgres."""

@@ -32,6 +32,7 @@ from trialog_server.project.worker import Worker
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
 from trialog_server.serve.server import server_config
+from trialog_server.serve.service import Terms
 from trialog_server.settings import DEFAULT_PORT
 
 if TYPE_CHECKING:
@@ -164,8 +165,11 @@ async def _serve(settings: ServerSettings, parts: _Parts, api: _Api) -> None:
         log=parts.log,
         store=ArtifactStore.at_url(settings.artifacts_url),
         access=AccessPolicy(host=settings.host, api_key=settings.api_key),
-        limits=settings.limits,
-        artifact_bytes_max=settings.artifact_bytes_max,
+        terms=Terms(
+            limits=settings.limits,
+            artifact_bytes_max=settings.artifact_bytes_max,
+            stale_after_s=settings.stale_after_s,
+        ),
     )
     server = _Server(server_config(app))
     serving = asyncio.create_task(server.serve(sockets=[api.listener]))

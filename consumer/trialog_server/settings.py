@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -30,6 +31,10 @@ _DIGITS_MAX = 19
 
 DEFAULT_PORT = 7788
 """Where the SDK looks for a service when nobody tells it otherwise."""
+
+
+STALE_AFTER_S = 3600.0
+"""How long a run in progress may be silent before it is shown as stale; why: README.md."""
 
 
 def default_data_dir() -> Path:
@@ -63,6 +68,7 @@ class ServerSettings:
         api_key: what clients must present; None lets everybody on this machine in.
         events_partitions: partitions of the events topic, used when it is created.
         limits: the policy that new runs get; others keep theirs.
+        stale_after_s: silence in seconds after which a run in progress is shown as stale.
     """
 
     data_dir: Path
@@ -74,6 +80,7 @@ class ServerSettings:
     api_key: str | None = None
     events_partitions: int = LAPTOP_PARTITIONS
     limits: Limits = DEFAULT_LIMITS
+    stale_after_s: float = STALE_AFTER_S
 
     def __post_init__(self) -> None:
         if not _is_loopback(self.host) and not self.api_key:
@@ -83,6 +90,14 @@ class ServerSettings:
                 field="host",
                 value=self.host,
                 limit="an API key",
+            )
+        if not 0 < self.stale_after_s < math.inf:
+            raise ValidationError(
+                f"stale_after_s is {self.stale_after_s!r}, allowed are numbers above 0; give the "
+                "seconds of silence after which a run in progress is shown as stale",
+                field="stale_after_s",
+                value=self.stale_after_s,
+                limit="above 0",
             )
         if self.api_key is not None:
             check_api_key(self.api_key)

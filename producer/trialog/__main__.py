@@ -27,7 +27,7 @@ from trialog_schemas.limits import PAGE_MAX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from trialog.answers import RunAnswer, SummaryAnswer
+    from trialog.answers import ArtifactAnswer, RunAnswer, SummaryAnswer
     from trialog.settings import Endpoint
     from trialog_schemas.names import ParameterValue
 
@@ -208,17 +208,20 @@ def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
             _print_json(answer)
             return
         rows: list[tuple[object, ...]] = [
-            (key, answer[key])
-            for key in ("run_name", "experiment_name", "status", "failure_message", "run_id")
+            ("run_name", answer["run_name"]),
+            ("experiment_name", answer["experiment_name"]),
+            ("status", _status(answer)),
+            ("failure_message", answer["failure_message"]),
+            ("run_id", answer["run_id"]),
+            ("creation_time", answer["creation_time"]),
+            ("start_time", answer["start_time"]),
+            ("end_time", answer["end_time"]),
+            ("last_event_time", answer["last_event_time"]),
         ]
-        rows += [(key, answer[key]) for key in ("creation_time", "start_time", "end_time")]
         rows += [(f"tag {name}", value) for name, value in answer["tags"].items()]
         rows += [(f"parameter {name}", _value(it)) for name, it in answer["parameters"].items()]
         rows += [(f"metric {name}", _summary(one)) for name, one in answer["metrics"].items()]
-        rows += [
-            (f"artifact {one['name']}", f"{one['media_type']}, {one['size']} bytes")
-            for one in answer["artifacts"]
-        ]
+        rows += [(f"artifact {one['name']}", _content(one)) for one in answer["artifacts"]]
         rows.append(("rejected", answer["rejected_count"]))
         _print_table(("what", "value"), rows)
 
@@ -347,10 +350,21 @@ def _summary(one: SummaryAnswer) -> str:
     return f"{numbers}, {one['count']} points"
 
 
+def _content(one: ArtifactAnswer) -> str:
+    """Return what an artifact is; a model is somewhere else, and its size is not known."""
+    if one["kind"] == "model":
+        return f"model at {one['uri']}"
+    return f"{one['media_type']}, {one['size']} bytes"
+
+
+def _status(run: RunAnswer) -> str:
+    return f"{run['status']} (stale)" if run["is_stale"] else run["status"]
+
+
 def _run_row(run: RunAnswer) -> tuple[object, ...]:
     return (
         run["run_name"],
-        run["status"],
+        _status(run),
         run["creation_time"],
         len(run["parameters"]),
         len(run["metrics"]),
@@ -366,7 +380,7 @@ def _compare_row(
     found = [_value(known[name]) if name in known else None for name in parameters]
     summaries = [run["metrics"].get(name) for name in metrics]
     last = [None if one is None else f"{number(one['last']):.6g}" for one in summaries]
-    return (run["run_name"], run["status"], *found, *last)
+    return (run["run_name"], _status(run), *found, *last)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ class RunAnswer(TypedDict):
     experiment_id: str
     experiment_name: str
     status: str
+    is_stale: bool
     failure_message: str | None
     creation_time: str
     start_time: str

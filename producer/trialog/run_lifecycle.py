@@ -72,6 +72,7 @@ def unborn_run(endpoint: Endpoint, experiment_name: str, run_name: str) -> RunAn
         "experiment_id": "",
         "experiment_name": experiment_name,
         "status": "",
+        "is_stale": False,
         "failure_message": None,
         "creation_time": "",
         "start_time": "",

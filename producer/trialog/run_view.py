@@ -13,23 +13,21 @@ from trialog.client import Client, number
 from trialog.commands import send_command
 from trialog.deadline import Deadline
 from trialog.refusals import rejection_of
-from trialog.run_values import Artifact, MetricSummary, time_of
+from trialog.run_attributes import RunAttributes
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import RunDeleted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from trialog.answers import RunAnswer
     from trialog.settings import Endpoint
     from trialog_schemas.events import Rejection
-    from trialog_schemas.names import ParameterValue
 
 ENDED = ("Completed", "Failed")
 
 
-class RunView:
+class RunView(RunAttributes):
     """A run that was listed: what the service said then. Questions never change a run.
 
     Attributes hold what was said when the object was made (`wait` renews it); `rejections`,
@@ -37,12 +35,8 @@ class RunView:
     """
 
     def __init__(self, answer: RunAnswer, endpoint: Endpoint) -> None:
-        self._answer = answer
+        super().__init__(answer)
         self._endpoint = endpoint
-
-    def _described(self) -> RunAnswer:
-        """Return what is known of the run; a live handle asks anew."""
-        return self._answer
 
     def _positions(self) -> Sequence[str]:
         """Return which positions of the log an answer must contain."""
@@ -52,77 +46,6 @@ class RunView:
     def endpoint(self) -> Endpoint:
         """Where the run is, and as whom it is asked for."""
         return self._endpoint
-
-    @property
-    def run_name(self) -> str:
-        """The name; unique among the live runs of its experiment."""
-        return self._answer["run_name"]
-
-    @property
-    def experiment_name(self) -> str:
-        """The name of the run's experiment."""
-        return self._answer["experiment_name"]
-
-    @property
-    def run_id(self) -> str:
-        """The id: 32 hex digits."""
-        return self._answer["run_id"]
-
-    @property
-    def run_arn(self) -> str:
-        """The resource name, unique for good."""
-        return self._answer["run_arn"]
-
-    @property
-    def status(self) -> str | None:
-        """None before the run is entered, then InProgress, Completed or Failed."""
-        return self._described()["status"] or None
-
-    @property
-    def failure_message(self) -> str | None:
-        """Why the run failed, at most 1024 characters; None if it did not."""
-        return self._described()["failure_message"]
-
-    @property
-    def creation_time(self) -> datetime | None:
-        """When the run was created, UTC; None before it is entered."""
-        return time_of(self._described()["creation_time"])
-
-    @property
-    def start_time(self) -> datetime | None:
-        """When the run was first entered, UTC; resuming does not change it."""
-        return time_of(self._described()["start_time"])
-
-    @property
-    def end_time(self) -> datetime | None:
-        """When the run ended, UTC; None while it is in progress."""
-        return time_of(self._described()["end_time"])
-
-    @property
-    def parent_run_name(self) -> str | None:
-        """The name of the run inside whose block this one was first entered, or None."""
-        return self._described()["parent_run_name"]
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """The tags, key to value."""
-        return dict(self._described()["tags"])
-
-    @property
-    def parameters(self) -> dict[str, ParameterValue]:
-        """The parameters, name to value with its type."""
-        return dict(self._described()["parameters"])
-
-    @property
-    def metrics(self) -> dict[str, MetricSummary]:
-        """What each metric's series comes to, by name."""
-        metrics = self._described()["metrics"]
-        return {name: MetricSummary.of(summary) for name, summary in metrics.items()}
-
-    @property
-    def artifacts(self) -> list[Artifact]:
-        """The newest version of each artifact, files and models included, in order of name."""
-        return [Artifact.of(artifact) for artifact in self._described()["artifacts"]]
 
     @property
     def rejections(self) -> list[Rejection]:

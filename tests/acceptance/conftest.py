@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trialog
-from tests.acceptance.faulty import LONG_FOLDER, Faulty
+from tests.acceptance.faulty import LONG_FOLDER, STALE_AFTER_S, Faulty
 from tests.services.kafka import KafkaBroker
 from tests.services.trialog import TrialogService
 from trialog.sender import Sender
@@ -54,7 +54,8 @@ def faulty(
             broker = stack.enter_context(KafkaBroker())
         folder = tmp_path_factory.mktemp(LONG_FOLDER[:100] if broker is None else "kafka")
         kafka = None if broker is None else broker.bootstrap
-        service = stack.enter_context(TrialogService(folder, kafka=kafka))
+        stale_after = ("--stale-after-s", str(STALE_AFTER_S))
+        service = stack.enter_context(TrialogService(folder, *stale_after, kafka=kafka))
         yield Faulty(service, broker)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,11 +16,16 @@ from tests.services.blocking import run_blocking
 from tests.services.trialog import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.services.kafka import KafkaBroker
     from tests.services.trialog import TrialogService
 
 LONG_FOLDER = "a-folder-whose-path-is-too-long-for-a-unix-socket" * 2
 """The embedded Postgres then has its socket elsewhere, and must keep it when it is restarted."""
+
+STALE_AFTER_S = 2
+"""After so many seconds of silence a run of this service is stale; far below the default."""
 
 
 # The owner finds its claims lost, claims them again and reads from where they say.
@@ -53,6 +61,16 @@ class Faulty:
                 await connection.close()
 
         return run_blocking(ask())
+
+    @contextmanager
+    def frozen_log(self) -> Iterator[None]:
+        """Stop what takes records for the time of the block: the broker, or the API."""
+        pid = self.service.pid if self.broker is None else self.broker.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def owners(self) -> set[int]:
         """Return the processes that hold partitions."""

@@ -83,6 +83,7 @@ def filled(
         for step, value in enumerate((0.5, math.nan, 0.9)):
             good.log_metric("validation:accuracy", value, step)
         good.log_artifact("notes.txt", "hello")
+        good.log_model("s3://models/digits.pkl", framework="sklearn")
         good.wait()
     with pytest.raises(MemoryError):
         log_until_it_fails(experiment, session)
@@ -154,6 +155,7 @@ def test_show_tells_everything_of_a_run(filled: CommandLine) -> None:
     assert lines["parameter layers"] == "[64,32]"
     assert lines["metric validation:accuracy"] == "last 0.9, min 0.5, max 0.9, 3 points"
     assert lines["artifact notes.txt"] == "text/plain, 5 bytes"
+    assert lines["artifact models/digits.pkl"] == "model at s3://models/digits.pkl"
     failed = filled.say("show", filled.experiment, "failed")
     assert "out of memory" in failed
 

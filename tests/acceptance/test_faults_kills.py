@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 
 import trialog
 from tests.acceptance.trainers import Trainer
 from tests.services.trialog import ServiceProcess, is_alive, wait_until
+from trialog.__main__ import cli
+from trialog.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,16 +144,12 @@ async def test_worker_killed_inside_its_transaction_leaves_no_half_of_it(
 
 # B23 K2 K9
 def test_trainer_killed_is_complete_after_a_sync_and_still_in_progress(
-    faulty: Faulty, session: trialog.Session, trainers: list[Trainer], tmp_path: Path
+    faulty: Faulty, session: trialog.Session, trainers: list[Trainer]
 ) -> None:
     """After SIGKILL of a trainer every call that had returned is there; nobody ended the run."""
     killed, *others = trainers
     killed.kill()
-    environment = {"TRIALOG_URL": faulty.service.url, "TRIALOG_SPOOL_DIR": str(tmp_path / "spool")}
-    if session.kafka is not None:
-        environment["TRIALOG_KAFKA"] = session.kafka
-    command = [sys.executable, "-m", "trialog", "sync"]
-    subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
+    sync(faulty, session)
     goal = killed.noted().ticks
     wait_until(lambda: killed.applied_ticks() >= goal, "what the dead left is applied")
     killed.check_exact(spare=1)
@@ -158,6 +157,69 @@ def test_trainer_killed_is_complete_after_a_sync_and_still_in_progress(
     assert killed.run()["end_time"] is None
     assert killed.run()["last_event_time"] is not None
     end_and_check(faulty, others)
+
+
+def sync(faulty: Faulty, session: trialog.Session) -> None:
+    """Send what dead programs left, as a user does."""
+    environment = {"TRIALOG_URL": faulty.service.url, "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
+    if session.kafka is not None:
+        environment["TRIALOG_KAFKA"] = session.kafka
+    command = [sys.executable, "-m", "trialog", "sync"]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
+
+
+# B23
+@pytest.mark.slow(reason="a run is stale after two seconds of silence, and is made so twice")
+def test_run_of_a_killed_trainer_is_stale_until_it_is_heard_of_again(
+    faulty: Faulty, session: trialog.Session, trainers: list[Trainer]
+) -> None:
+    """Its status stays; a late rest or a resumption ends the silence, and nothing is written."""
+    killed, living = trainers
+    run = trialog.load_run(killed.experiment_name, killed.run_name, session)
+    with faulty.frozen_log():
+        before = killed.noted().ticks
+        wait_until(lambda: killed.noted().ticks > before + 100, "more than one batch is spooled")
+        killed.kill()
+    wait_until(lambda: run.is_stale, "the dead one's run is stale")
+    silent_since, events = run.last_event_time, events_of(session, run)
+    assert (run.status, run.end_time) == ("InProgress", None)
+    assert is_stale_in_all_answers(session, run)
+    wait_until(lambda: not living.run()["is_stale"], "what goes on is not stale")
+
+    sync(faulty, session)
+    wait_until(lambda: not run.is_stale, "the rest of it has arrived")
+    assert silent_since is not None
+    assert run.last_event_time is not None
+    assert run.last_event_time > silent_since
+
+    wait_until(lambda: run.is_stale, "it is silent again")
+    assert events_of(session, run)[: len(events)] == events  # nobody wrote that it was stale
+    again = trialog.Run(killed.experiment_name, killed.run_name, session, resume=True)
+    with again:
+        again.wait(30)
+        assert not again.is_stale
+    again.wait(30)
+    assert (again.status, again.is_stale) == ("Completed", False)
+    end_and_check(faulty, [living])
+
+
+def events_of(session: trialog.Session, run: trialog.Run) -> list[str | None]:
+    """Return the ids of a run's events as they are in the log."""
+    return [event["event_id"] for event in Client(session.resolve()).events(run.run_id)]
+
+
+def is_stale_in_all_answers(session: trialog.Session, run: trialog.Run) -> bool:
+    """Tell whether list, search and command line say it too; a filter on the status finds it."""
+    name = run.experiment_name
+    listed = {one.run_name: one.is_stale for one in trialog.Run.list(name, session=session)}
+    found = Client(session.resolve()).search(name, {"filter": "status = 'InProgress'"})
+    searched = {one["run_name"]: one["is_stale"] for one in found["runs"]}
+    environment = {"TRIALOG_URL": session.url}
+    shown = CliRunner().invoke(cli, ["show", name, run.run_name], env=environment).stdout
+    rows = CliRunner().invoke(cli, ["list", name], env=environment).stdout.splitlines()
+    (row,) = (line for line in rows if line.startswith(run.run_name))
+    said = ["InProgress (stale)" in text for text in (shown, row)]
+    return all([listed[run.run_name], searched[run.run_name], *said])
 
 
 def stop_log(faulty: Faulty) -> None:

@@ -26,6 +26,7 @@ from trialog_server.log.memory import MemoryLog
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
 from trialog_server.serve.server import TimedHeadProtocol, server_config
+from trialog_server.serve.service import Terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,13 +64,13 @@ async def open_api(
 ) -> AsyncIterator[Api]:
     """Run the application without a socket in between; its lifespan is on."""
     async with open_rows(postgres_url) as (pool, rows):
-        log = MemoryLog()
+        log, policy = MemoryLog(), limits or Limits()
         app = build_app(
             pool=pool,
             log=log,
             store=ArtifactStore.in_folder(folder),
             access=access or AccessPolicy(),
-            limits=limits or Limits(),
+            terms=Terms(limits=policy, artifact_bytes_max=policy.artifact_bytes_max),
         )
         # As a server does: an answer of 500 is an answer, not an exception of the test.
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

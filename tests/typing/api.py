@@ -76,6 +76,8 @@ def reading(session: trialog.Session) -> None:
     run: RunView = page[0]
     assert_type(run.run_name, str)
     assert_type(run.status, str | None)
+    assert_type(run.is_stale, bool)
+    assert_type(run.last_event_time, datetime | None)
     assert_type(run.end_time, datetime | None)
     assert_type(run.parent_run_name, str | None)
     assert_type(run.tags, dict[str, str])

@@ -58,7 +58,7 @@ class RunView:
     created_at: datetime
     started_at: datetime
     ended_at: datetime | None
-    last_event_at: datetime | None
+    last_event_at: datetime
     parent_run_id: str | None
     parent_run_name: str | None
     created_by: dict[str, str]
@@ -74,6 +74,13 @@ class RunView:
     def arn(self) -> str:
         """The run's stable, unique resource name."""
         return f"arn:trialog:run/{self.account}/{self.run_id}"
+
+    def is_stale(self, quiet_since: datetime) -> bool:
+        """Tell whether the run is in progress and has had no event since then.
+
+        Computed for each answer and stored nowhere: the next event ends it.
+        """
+        return self.status == "InProgress" and self.last_event_at < quiet_since
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,40 +30,26 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from trialog_schemas.limits import Limits
     from trialog_server.artifacts import ArtifactStore
     from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Pool
     from trialog_server.serve.access import AccessPolicy
+    from trialog_server.serve.service import Terms
 
 
 def build_app(
-    *,
-    pool: Pool,
-    log: Log,
-    store: ArtifactStore,
-    access: AccessPolicy,
-    limits: Limits,
-    artifact_bytes_max: int | None = None,
+    *, pool: Pool, log: Log, store: ArtifactStore, access: AccessPolicy, terms: Terms
 ) -> Starlette:
     """Return the application; its lifespan keeps the listening for applied positions going.
 
     Pool, log and store belong to the caller, who closes them after the application has ended.
-
-    Args:
-        limits: the policy of new runs.
-        artifact_bytes_max: bytes of an artifact that the store takes, of older runs too; None
-            takes the policy's.
     """
-    if artifact_bytes_max is None:
-        artifact_bytes_max = limits.artifact_bytes_max
     service = Service(
         pool=pool,
         log=log,
         gateway=Gateway(log),
         store=store,
-        limits=limits,
-        artifact_bytes_max=artifact_bytes_max,
+        terms=terms,
         applied=AppliedPositions(pool),
         telemetry=Telemetry(),
     )
@@ -84,7 +70,7 @@ def build_app(
     app.router.routes.extend(page_routes())
     add_error_handlers(app)
     # The last one added is the first to see a request.
-    app.add_middleware(BoundedBody, artifact_bytes_max=artifact_bytes_max)
+    app.add_middleware(BoundedBody, artifact_bytes_max=terms.artifact_bytes_max)
     app.add_middleware(AccessGate, policy=access)
     app.add_middleware(RequestTelemetry, telemetry=service.telemetry)
     return app

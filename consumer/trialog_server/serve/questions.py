@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 import pydantic
@@ -157,6 +158,11 @@ async def wait_for_positions(service: Service, request: Request) -> None:
             f"position {shown(header)} is not applied after {POSITION_WAIT_S:g} s; "
             "the projection is behind, ask again"
         )
+
+
+def quiet_since(service: Service) -> datetime:
+    """Return since when a run in progress must have been silent to be stale in an answer of now."""
+    return datetime.now(UTC) - timedelta(seconds=service.terms.stale_after_s)
 
 
 def parse_positions(tokens: Sequence[str]) -> list[Position]:

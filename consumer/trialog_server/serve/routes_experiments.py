@@ -16,6 +16,7 @@ from trialog_server.serve.questions import (
     ListQuery,
     SearchBody,
     check_lookup_name,
+    quiet_since,
     read_json_body,
     wait_for_positions,
 )
@@ -30,6 +31,8 @@ from trialog_server.serve.shapes import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from trialog_server.read.runs import RunPage
     from trialog_server.serve.service import Service
 
@@ -100,7 +103,8 @@ class ExperimentRoutes:
         await wait_for_positions(self._service, request)
         check_lookup_name("experiment_name", name)
         account = caller_of(request).account
-        return _page_response(await list_runs(self._service.pool, account, name, query.page()))
+        page = await list_runs(self._service.pool, account, name, query.page())
+        return _page_response(page, quiet_since(self._service))
 
     async def run(self, request: Request, name: str, run_name: str) -> Response:
         """Show one run by its name; of several with one name, the newest."""
@@ -109,7 +113,10 @@ class ExperimentRoutes:
         check_lookup_name("run_name", run_name)
         account = caller_of(request).account
         return json_response(
-            run_json(await get_run_by_name(self._service.pool, account, name, run_name))
+            run_json(
+                await get_run_by_name(self._service.pool, account, name, run_name),
+                quiet_since(self._service),
+            )
         )
 
     async def search(self, request: Request, name: str) -> Response:
@@ -119,12 +126,13 @@ class ExperimentRoutes:
         check_lookup_name("experiment_name", name)
         search = RunSearch(body.filter, body.order_by, body.max_results, body.next_token)
         account = caller_of(request).account
-        return _page_response(await search_runs(self._service.pool, account, name, search))
+        page = await search_runs(self._service.pool, account, name, search)
+        return _page_response(page, quiet_since(self._service))
 
 
-def _page_response(page: RunPage) -> Response:
+def _page_response(page: RunPage, quiet_since: datetime) -> Response:
     content: RunPageJSON = {
-        "runs": [run_json(run) for run in page.runs],
+        "runs": [run_json(run, quiet_since) for run in page.runs],
         "next_token": page.next_token,
         "total": page.total,
     }

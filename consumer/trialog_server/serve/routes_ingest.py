@@ -23,7 +23,7 @@ from trialog_server.read.list_runs import find_run
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.bounds import COMMANDS_PATH, POLICY_PATH, RECORDS_PATH
 from trialog_server.serve.errors import RequestRefusedError
-from trialog_server.serve.questions import WaitS, check_content_type
+from trialog_server.serve.questions import WaitS, check_content_type, quiet_since
 from trialog_server.serve.shapes import (
     CommandJSON,
     ExperimentJSON,
@@ -119,7 +119,7 @@ class IngestRoutes:
         framed = await request.body()
         account = caller_of(request).account
         writer_id, seqs, events = _command_events(framed)
-        _check_policy(events, self._service.limits)
+        _check_policy(events, self._service.terms.limits)
         (receipt,) = await self._service.gateway.accept(framed, account=account)
         if not isinstance(receipt, Position):
             raise error_from_code(receipt.code, receipt.message)
@@ -137,7 +137,7 @@ class IngestRoutes:
             "rejections": [rejection_json(rejection) for rejection in rejections],
             "run": run,
             "experiment": experiment,
-            "limits": self._service.limits.to_json(),
+            "limits": self._service.terms.limits.to_json(),
         }
         return json_response(answer)
 
@@ -153,7 +153,7 @@ class IngestRoutes:
             stored: StoredJSON = {"sha256": digest, "size": size}
             return json_response(stored)
         size = await self._service.store.put_stream(
-            digest, request.stream(), self._service.artifact_bytes_max
+            digest, request.stream(), self._service.terms.artifact_bytes_max
         )
         stored = {"sha256": digest, "size": size}
         return json_response(stored, CREATED)
@@ -178,7 +178,7 @@ class IngestRoutes:
                 run = await find_run(pool, account, created.run_id)
                 experiment = await find_experiment(pool, account, name=created.experiment_name)
                 return (
-                    None if run is None else run_json(run),
+                    None if run is None else run_json(run, quiet_since(self._service)),
                     None if experiment is None else experiment_json(experiment),
                 )
             case ExperimentCreated() as created:

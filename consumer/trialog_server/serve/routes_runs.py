@@ -29,6 +29,7 @@ from trialog_server.serve.questions import (
     PageQuery,
     RunId,
     check_lookup_name,
+    quiet_since,
     wait_for_positions,
 )
 from trialog_server.serve.shapes import (
@@ -121,7 +122,8 @@ class RunRoutes:
         """Show a run with parameters, metric summaries and artifacts."""
         await wait_for_positions(self._service, request)
         account = caller_of(request).account
-        return json_response(run_json(await get_run(self._service.pool, account, UUID(run_id))))
+        run = await get_run(self._service.pool, account, UUID(run_id))
+        return json_response(run_json(run, quiet_since(self._service)))
 
     async def series(
         self, request: Request, run_id: RunId, query: Annotated[SeriesQuery, Query()]

@@ -75,7 +75,7 @@ class ServiceRoutes:
     async def policy(self) -> Response:
         """Show the limits for new runs."""
         content: PolicyJSON = {
-            "limits": self._service.limits.to_json(),
+            "limits": self._service.terms.limits.to_json(),
             "version": service_version(),
             "rules_version": RULES_VERSION,
         }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trialog_schemas.limits import DEFAULT_LIMITS, Limits
+from trialog_server.settings import STALE_AFTER_S
+
 if TYPE_CHECKING:
-    from trialog_schemas.limits import Limits
     from trialog_server.artifacts import ArtifactStore
     from trialog_server.ingest.gateway import Gateway
     from trialog_server.log.base import Log
@@ -16,14 +18,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the operator of a service sets.
+
+    Args:
+        limits: the policy of new runs.
+        artifact_bytes_max: bytes of an artifact that the store takes, of older runs too.
+        stale_after_s: silence in seconds after which a run in progress is shown as stale.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    artifact_bytes_max: int = DEFAULT_LIMITS.artifact_bytes_max
+    stale_after_s: float = STALE_AFTER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The parts of one running service."""
+    """The parts of one running service, and its terms."""
 
     pool: Pool
     log: Log
     gateway: Gateway
     store: ArtifactStore
-    limits: Limits
-    artifact_bytes_max: int
+    terms: Terms
     applied: AppliedPositions
     telemetry: Telemetry

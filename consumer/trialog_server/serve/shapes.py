@@ -85,11 +85,12 @@ class RunJSON(TypedDict):
     experiment_id: str
     experiment_name: str
     status: str
+    is_stale: bool
     failure_message: str | None
     creation_time: str
     start_time: str
     end_time: str | None
-    last_event_time: str | None
+    last_event_time: str
     parent_run_id: str | None
     parent_run_name: str | None
     created_by: dict[str, str]
@@ -307,8 +308,8 @@ def experiment_json(experiment: ExperimentView) -> ExperimentJSON:
     }
 
 
-def run_json(run: RunView) -> RunJSON:
-    """Return a run as the API shows it."""
+def run_json(run: RunView, quiet_since: datetime) -> RunJSON:
+    """Return a run as the API shows it; one in progress without an event since then is stale."""
     return {
         "run_id": run.run_id,
         "run_name": run.run_name,
@@ -316,11 +317,12 @@ def run_json(run: RunView) -> RunJSON:
         "experiment_id": run.experiment_id,
         "experiment_name": run.experiment_name,
         "status": run.status,
+        "is_stale": run.is_stale(quiet_since),
         "failure_message": run.failure_message,
         "creation_time": time_json(run.created_at),
         "start_time": time_json(run.started_at),
         "end_time": optional_time_json(run.ended_at),
-        "last_event_time": optional_time_json(run.last_event_at),
+        "last_event_time": time_json(run.last_event_at),
         "parent_run_id": run.parent_run_id,
         "parent_run_name": run.parent_run_name,
         "created_by": run.created_by,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -31,7 +31,7 @@ def view(**changed: object) -> RunView:
         "created_at": AT,
         "started_at": AT,
         "ended_at": None,
-        "last_event_at": None,
+        "last_event_at": AT,
         "parent_run_id": None,
         "parent_run_name": None,
         "created_by": {"user": "ada", "host": "lab"},
@@ -54,6 +54,27 @@ def test_run_without_anything_has_empty_parts() -> None:
     assert (run.parameters, run.metrics, run.artifacts, run.tags) == ({}, {}, (), {})
     assert (run.run_id, run.experiment_id, run.parent_run_id) == (RUN.hex, EXPERIMENT.hex, None)
     assert run.arn == f"arn:trialog:run/default/{RUN.hex}"
+
+
+# B23
+@pytest.mark.parametrize(
+    ("status", "silent_s", "is_stale"),
+    [
+        ("InProgress", 59, False),
+        ("InProgress", 60, False),
+        ("InProgress", 60.000001, True),
+        ("InProgress", -5, False),  # the log's clock is ahead of ours
+        ("Completed", 3600, False),
+        ("Failed", 3600, False),
+    ],
+)
+def test_run_in_progress_is_stale_after_its_silence(
+    status: str, silent_s: float, *, is_stale: bool
+) -> None:
+    """Only what is in progress, only beyond the time, and only as of when it is asked."""
+    run = view(status=status, last_event_at=AT)
+    asked_at = AT + timedelta(seconds=silent_s)
+    assert run.is_stale(quiet_since=asked_at - timedelta(seconds=60)) is is_stale
 
 
 def test_run_with_a_parent_names_it_by_id_and_name() -> None:

@@ -61,6 +61,7 @@ def run_answer(name: str = "r", **changed: object) -> RunAnswer:
         "experiment_id": "ab" * 16,
         "experiment_name": "e",
         "status": "Completed",
+        "is_stale": False,
         "failure_message": None,
         "creation_time": CREATED,
         "start_time": CREATED,

@@ -54,6 +54,15 @@ def test_listed_run_has_everything_without_a_question(endpoint: Endpoint) -> Non
     assert repr(run) == "RunView('e', 'r')"
 
 
+# B23
+def test_silent_run_is_stale_and_says_since_when(endpoint: Endpoint) -> None:
+    """The service decides; before anybody entered the run there was no event."""
+    run = RunView(run_answer(status="InProgress", is_stale=True), endpoint)
+    assert (run.status, run.is_stale, run.last_event_time) == ("InProgress", True, AT)
+    never = RunView(run_answer(status="", last_event_time=None), endpoint)
+    assert (never.is_stale, never.last_event_time) == (False, None)
+
+
 # B19
 def test_run_that_was_never_entered_has_no_status_and_no_times(endpoint: Endpoint) -> None:
     """Empty texts of the answer are None for people."""

@@ -35,7 +35,7 @@ SELECT
     page.created_at,
     coalesce(s.started_at, page.created_at) AS started_at,
     s.ended_at,
-    s.last_event_at,
+    coalesce(s.last_event_at, page.created_at) AS last_event_at,
     page.parent_run_id,
     (SELECT parent.name FROM live.runs parent
      WHERE parent.run_id = page.parent_run_id) AS parent_run_name,
