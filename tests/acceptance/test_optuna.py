@@ -12,7 +12,8 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 import trialog
-from trialog.integrations.optuna import TrialogCallback, run_name_of
+from trialog.integrations.optuna import TrialogCallback
+from trialog.integrations.trial_runs import run_name_of
 
 if TYPE_CHECKING:
     from pathlib import Path

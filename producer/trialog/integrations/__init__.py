@@ -1,1 +1,1 @@
-"""Other people's libraries: a module for each, which needs that library; `trialog` imports none."""
+"""Searches as runs: other people's libraries, a module for each, which needs it, and one's own."""

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
-from trialog.run import Run
+from trialog.integrations.trial_runs import enter_trial_run, run_name_of
 from trialog_schemas import names
-from trialog_schemas.errors import ResourceInUseError, ValidationError, shown
-from trialog_schemas.limits import NAME_CHARS_MAX, TAG_VALUE_CHARS_MAX
+from trialog_schemas.errors import ValidationError, shown
+from trialog_schemas.limits import TAG_VALUE_CHARS_MAX
 
 try:
     import optuna
@@ -27,6 +25,7 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from trialog.run import Run
     from trialog.settings import Session
 
 Values: TypeAlias = float | Sequence[float]
@@ -40,9 +39,6 @@ _STATES = {
     optuna.trial.TrialState.FAIL: "failed",
 }
 _OWN_TAGS = ("optuna.study", "optuna.trial", "optuna.state", "optuna.started", "optuna.ended")
-
-_NUMBER_CHARS_MAX = 20
-"""Room that a run's name leaves for a trial's number and, where it is taken, a suffix."""
 
 
 class _TrialFailedError(Exception):
@@ -158,13 +154,9 @@ class TrialogCallback:
             "optuna.study": study_name[:TAG_VALUE_CHARS_MAX],
             "optuna.trial": str(number),
         }
+        run = enter_trial_run(self._experiment_name, name, session, tags)
         with contextlib.ExitStack() as stack:
-            try:
-                run = stack.enter_context(Run(self._experiment_name, name, session, tags=tags))
-            except ResourceInUseError:
-                # A study in memory that is run again has the names of its last time.
-                other = f"{name}-{uuid.uuid4().hex[:6]}"
-                run = stack.enter_context(Run(self._experiment_name, other, session, tags=tags))
+            stack.push(run)
             yield run
 
     def _log_returned(self, run: Run, trial: optuna.Trial, returned: object) -> None:
@@ -192,12 +184,6 @@ class TrialogCallback:
                 limit=len(values),
             )
         run.log_metrics(dict(zip(metric_names, values, strict=True)))
-
-
-def run_name_of(study_name: str, number: int) -> str:
-    """Return a legal name for a trial's run: what a name may not have becomes `-`."""
-    legal = re.sub(r"[^A-Za-z0-9_-]", "-", study_name)
-    return f"{legal[: NAME_CHARS_MAX - _NUMBER_CHARS_MAX]}-{number}"
 
 
 def _log_running(run: Run, trial: optuna.Trial, state: optuna.trial.TrialState) -> None:
