@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 import structlog
@@ -18,7 +18,11 @@ from trialog_schemas.errors import TrialogError
 from trialog_server.settings import ServerSettings, default_data_dir, parse_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
+
+    from trialog_server.project.rebuild import Way
+
+Result = TypeVar("Result")
 
 _postgres = click.option(
     "--postgres", envvar="TRIALOG_POSTGRES", metavar="URL", help="postgresql://… of the database"
@@ -153,6 +157,45 @@ def worker(*, until_parent_ends: bool, **flags: object) -> None:
         run(lambda: run_worker(settings, until_parent_ends=until_parent_ends))
 
 
+@service.command("rebuild")
+@_data_dir
+@_kafka
+@_postgres
+@_partitions
+@click.option("--anew", "way", flag_value="anew", help="forget a rebuild that was interrupted")
+@click.option("--back", "way", flag_value="back", help="return to the tables before the last one")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a sentence")
+def rebuild_tables(*, way: Way | None, as_json: bool, **flags: object) -> None:
+    """Build all tables anew from the log, beside the live ones, and switch to them.
+
+    The service may run meanwhile, or not. What an interrupted rebuild has done is taken up.
+    """
+    with plain_errors():
+        settings = _settings(flags)
+        from trialog_server.rebuild_command import run_rebuild  # noqa: PLC0415
+
+        run(lambda: run_rebuild(settings, way or "on", as_json=as_json))
+
+
+@service.command("verify")
+@_data_dir
+@_kafka
+@_postgres
+@_partitions
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of lines")
+def verify_tables(*, as_json: bool, **flags: object) -> None:
+    """Replay the log beside the live tables and compare every row and every chain.
+
+    The service may run meanwhile, or not. Exit status 1 says that something differs.
+    """
+    with plain_errors():
+        settings = _settings(flags)
+        from trialog_server.verify_command import run_verify  # noqa: PLC0415
+
+        if not run(lambda: run_verify(settings, as_json=as_json)):
+            raise click.exceptions.Exit(1)
+
+
 def say_ready(url: str) -> None:
     """Print the line that people and scripts wait for."""
     click.echo(f"trialog ready at {url}")
@@ -219,8 +262,11 @@ def plain_errors() -> Iterator[None]:
         raise click.ClickException(exc.message) from exc
 
 
-def run(main: Callable[[], object]) -> None:
-    """Run a process of the service in a loop of its own, logging JSON lines to standard error."""
+def run(main: Callable[[], Coroutine[object, object, Result]]) -> Result | None:
+    """Run a process of the service in a loop of its own, logging JSON lines to standard error.
+
+    Returns what it came to, or None after Ctrl-C.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -237,7 +283,8 @@ def run(main: Callable[[], object]) -> None:
     # A shell's background job inherits SIGINT ignored; a service must be endable all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())  # type: ignore[arg-type]  # a coroutine, made inside its own loop
+        return asyncio.run(main())
+    return None
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from trialog.file_lock import FileLock
 from trialog_schemas.errors import ResourceInUseError, UnavailableError
 from trialog_server.artifacts import ArtifactStore
 from trialog_server.log.embedded import EmbeddedLog
@@ -27,8 +28,9 @@ from trialog_server.postgres.address import first_use
 from trialog_server.postgres.embedded import EmbeddedPostgres
 from trialog_server.postgres.migrate import migrate
 from trialog_server.postgres.pool import PoolSettings, open_pool
+from trialog_server.project.generations import live_generation
 from trialog_server.project.settings import ProjectionSettings
-from trialog_server.project.worker import Worker
+from trialog_server.project.worker import FAULTS, Worker
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
 from trialog_server.serve.server import server_config
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Pool
+    from trialog_server.project.generations import Generation
     from trialog_server.settings import ServerSettings
 
 log = structlog.get_logger("trialog")
@@ -49,6 +52,9 @@ WORKER_STOP_S = 10.0
 
 RESTART_PAUSE_S = 0.5
 """The pause before a worker that died is started again, so that a broken one does not spin."""
+
+GENERATION_CHECK_S = 0.5
+"""How often a worker looks whether a rebuild has put other tables in the place of its own."""
 
 POSTGRES_CHECK_S = 0.5
 """How often `up` looks whether its Postgres still runs."""
@@ -245,15 +251,44 @@ async def run_worker(settings: ServerSettings, *, until_parent_ends: bool = Fals
         await _stop_at_end_of_input(stop)
     else:
         await _migrate(dsn)
-    projection = ProjectionSettings()
+    async with _open_pool(dsn, PoolSettings(connections_max=1)) as looking:
+        live = await live_generation(looking)
+        while not stop.is_set():
+            live = await _project(settings, dsn, live, looking, stop)
+
+
+async def _project(
+    settings: ServerSettings, dsn: str, live: Generation, looking: Pool, stop: asyncio.Event
+) -> Generation:
+    """Project into the live generation until `stop` is set or another one is live; return that."""
+    projection = ProjectionSettings(generation=live.number, schema_name=live.schema_name)
     pool_settings = PoolSettings(
         application_name="trialog-worker",
         search_path=projection.search_path,
         # A worker that is frozen inside a transaction keeps its partition locked for everybody.
         idle_in_transaction_s=2 * projection.lease_s,
     )
+    over = asyncio.Event()
     async with _open_pool(dsn, pool_settings) as pool, _open_log(settings, pool) as opened:
-        await Worker(pool, opened, projection).run(stop)
+        working = asyncio.create_task(Worker(pool, opened, projection).run(over))
+        # A worker that ends by itself has a defect; nothing is left to wait for.
+        working.add_done_callback(lambda _: None if over.is_set() else stop.set())
+        try:
+            return await _wait_replaced(looking, live, stop)
+        finally:
+            over.set()
+            await working
+
+
+async def _wait_replaced(looking: Pool, live: Generation, stop: asyncio.Event) -> Generation:
+    """Return the generation that is live in the place of another, or that one once it is over."""
+    found = live
+    while found.number == live.number and not await _stopped_within(stop, GENERATION_CHECK_S):
+        with contextlib.suppress(*FAULTS):
+            found = await live_generation(looking)
+    if found.number != live.number:
+        log.info("another generation is live", generation=found.number)
+    return found
 
 
 async def _stop_at_end_of_input(stop: asyncio.Event) -> None:
@@ -295,6 +330,35 @@ async def run_up(
         # A Ctrl-C in the terminal ends initdb too: then nothing is wrong.
         if not stop.is_set():
             raise
+
+
+@contextlib.asynccontextmanager
+async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, Log]]:
+    """Give database and log of a service to a command, whether the service runs or not.
+
+    An embedded Postgres that is not running is started, and stopped at the end; until then no
+    service can start on that data folder.
+
+    Raises:
+        UnavailableError: Postgres or the log cannot be reached.
+    """
+    if settings.postgres is None and not (settings.data_dir / "postgres").is_dir():
+        raise UnavailableError(
+            f"no service has kept data in {settings.data_dir}; give its folder with --data-dir, or "
+            "the addresses of its Postgres and Kafka",
+            field="data_dir",
+            value=str(settings.data_dir),
+        )
+    async with contextlib.AsyncExitStack() as stack:
+        lock = FileLock(settings.data_dir / "service.lock")
+        if settings.postgres is None and not lock.take_nowait():
+            dsn = EmbeddedPostgres(settings.data_dir / "postgres").attach()
+        else:
+            stack.callback(lock.release)
+            dsn, _ = await stack.enter_async_context(_postgres_of(settings))
+        pool_settings = PoolSettings(application_name="trialog command", connections_max=4)
+        pool = await stack.enter_async_context(_open_pool(dsn, pool_settings))
+        yield dsn, await stack.enter_async_context(_open_log(settings, pool))
 
 
 @contextlib.asynccontextmanager

@@ -43,7 +43,7 @@ PROMISED_OF_A_GROUP = {
     "E": (1, 3, 4),
     "F": (1, 2, 3, 4, 5, 6, 7, 8),
     "G": (1, 4),
-    "K": (1, 3, 8, 9),
+    "K": (1, 3, 4, 6, 8, 9),
     "L": (1, 2),
 }
 PROMISED = [f"{group}{row}" for group, rows in PROMISED_OF_A_GROUP.items() for row in rows]

@@ -112,6 +112,19 @@ class EmbeddedPostgres:
         self.ensure_running()
         return self.dsn
 
+    def attach(self) -> str:
+        """Return the dsn of the server that somebody else has started over the folder.
+
+        Raises:
+            UnavailableError: there is none.
+        """
+        if self._running() is None:
+            raise UnavailableError(
+                f"no postgres runs in {self._data_dir} now; wait until the service is ready"
+            )
+        self._socket_dir = Path(self._pid_file_lines()[_SOCKET_DIR_LINE])
+        return self.dsn
+
     def ensure_running(self) -> None:
         """Start the server unless it runs; the remedy after it was killed."""
         if self._running() is None:

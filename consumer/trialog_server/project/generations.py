@@ -1,0 +1,203 @@
+"""Generations: whole sets of read-model tables, one of which answers questions; folds nothing.
+
+A rebuild fills a new one from the first record on, beside the live one, and puts it in its place.
+The replaced one stays as it was, so that a rebuild that was a mistake can be taken back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import asyncpg
+
+from trialog_schemas.errors import ResourceInUseError, ResourceNotFoundError
+from trialog_server.log.base import Partition
+from trialog_server.postgres.migrate import MIGRATION_LOCK, apply_read_model
+from trialog_server.postgres.queries import load_query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from trialog_server.postgres.pool import Connection, Pool
+
+Status = Literal["live", "building", "old"]
+Purpose = Literal["rebuild", "verify"]
+
+REBUILD_LOCK = MIGRATION_LOCK + 1
+"""Key of the advisory lock that only one rebuild of a database holds."""
+
+
+LOCK_WAIT = "200ms"
+"""How long a switch waits for a question; well below Postgres' deadlock_timeout of one second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One set of tables: its number, the schema they are in, what it is and was made for."""
+
+    number: int
+    schema_name: str
+    status: Status
+    purpose: Purpose = "rebuild"
+
+    def is_unfinished(self, purpose: Purpose) -> bool:
+        """Tell whether it is still being filled for this purpose."""
+        return self.status == "building" and self.purpose == purpose
+
+
+async def read_generations(connection: Connection | Pool) -> list[Generation]:
+    """Return all generations, the newest first."""
+    rows = await connection.fetch(load_query("read_generations"))
+    return [Generation(*row) for row in rows]
+
+
+async def live_generation(connection: Connection | Pool) -> Generation:
+    """Return the generation that answers questions; there is exactly one."""
+    return next(one for one in await read_generations(connection) if one.status == "live")
+
+
+async def read_positions(connection: Connection | Pool, generation: int) -> dict[Partition, int]:
+    """Return the next offset of each partition of a generation."""
+    rows = await connection.fetch(load_query("read_leases"), generation)
+    return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+@contextlib.asynccontextmanager
+async def rebuilding(dsn: str) -> AsyncIterator[Connection]:
+    """Give a session that is the only one to rebuild this database for as long as it lasts.
+
+    Raises:
+        ResourceInUseError: another one rebuilds it.
+    """
+    connection = await asyncpg.connect(
+        dsn, server_settings={"application_name": "trialog rebuild", "statement_timeout": "0"}
+    )
+    try:
+        if not await connection.fetchval(load_query("take_rebuild_lock"), REBUILD_LOCK):
+            raise ResourceInUseError(
+                "another rebuild or verification of this database is under way; wait for its end",
+                field="rebuild",
+            )
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def open_generation(connection: Connection, purpose: Purpose, *, is_new: bool) -> Generation:
+    """Return the generation to fill, with its tables: the one left unfinished, or a new one.
+
+    Args:
+        connection: the session of `rebuilding`.
+        purpose: what it is filled for.
+        is_new: forget what was left unfinished, and begin at the first record.
+    """
+    unfinished = [one for one in await read_generations(connection) if one.is_unfinished(purpose)]
+    if is_new:
+        await drop(connection, unfinished)
+        unfinished = []
+    if not unfinished:
+        await connection.execute(load_query("create_generation"), purpose)
+    return await _with_tables(connection, purpose)
+
+
+async def reopen_generation(connection: Connection) -> Generation:
+    """Return the generation that was live before, to be brought up to date.
+
+    Raises:
+        ResourceNotFoundError: there is none: nothing was rebuilt yet.
+    """
+    found = await read_generations(connection)
+    old = [one for one in found if one.status == "old"]
+    if not old:
+        raise ResourceNotFoundError(
+            "there is no older generation to go back to; the live one is the only one",
+            field="generation",
+            value=found[0].number,
+        )
+    await drop(connection, [one for one in found if one.is_unfinished("rebuild")])
+    await connection.execute(load_query("set_generation_status"), old[0].number, "building")
+    return await _with_tables(connection, "rebuild")
+
+
+async def _with_tables(connection: Connection, purpose: Purpose) -> Generation:
+    found = next(one for one in await read_generations(connection) if one.is_unfinished(purpose))
+    await apply_read_model(connection, found.schema_name)
+    return found
+
+
+async def drop_older(connection: Connection) -> None:
+    """Forget all replaced generations but the one that was live last."""
+    old = [one for one in await read_generations(connection) if one.status == "old"]
+    await drop(connection, old[1:])
+
+
+async def drop(connection: Connection, generations: Iterable[Generation]) -> None:
+    """Forget generations that nobody reads."""
+    for one in generations:
+        await connection.execute(load_query("drop_generation"), one.number)
+
+
+async def seize(connection: Connection, generation: int, owner: str, seconds: float) -> None:
+    """Stop a generation where it stands: no worker moves it before the time is over."""
+    await connection.execute(load_query("seize_leases"), generation, owner, seconds)
+
+
+async def give_back(connection: Connection, generation: int, owner: str) -> None:
+    """Let the workers go on with a generation that was seized."""
+    await connection.execute(load_query("return_leases"), generation, owner)
+
+
+async def switch(connection: Connection, live: Generation, built: Generation, owner: str) -> bool:
+    """Have another generation answer questions, in one transaction.
+
+    Exchanging the views takes a lock on each, and a question may hold some of them and want others:
+    the exchange gives way before Postgres would call that a deadlock and fail the question.
+
+    Args:
+        connection: the session of `rebuilding`.
+        live: the one that answers now; seized.
+        built: the one that will.
+        owner: who has seized it.
+
+    Returns:
+        False when it is not (any more) where it was stopped, the other one is behind it, or
+        questions were in the way; then nothing has changed.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute(load_query("limit_lock_wait"), LOCK_WAIT)
+            if not await _is_ahead(connection, live, built, owner):
+                return False
+            # One is live at any moment, says an index: the old one must leave first.
+            await connection.execute(load_query("set_generation_status"), live.number, "old")
+            await connection.execute(load_query("set_generation_status"), built.number, "live")
+            await connection.execute(load_query("show_live_generation"))
+            await give_back(connection, live.number, owner)
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True
+
+
+async def _is_ahead(
+    connection: Connection, live: Generation, built: Generation, owner: str
+) -> bool:
+    """Tell whether a generation has all of a seized one; both stand until the transaction ends."""
+    rows = await connection.fetch(load_query("lock_leases"), live.number, built.number)
+    ahead = {
+        (row["topic"], row["partition"]): row["next_offset"]
+        for row in rows
+        if row["generation"] == built.number
+    }
+    return all(
+        row["owner"] == owner
+        and ahead.get((row["topic"], row["partition"]), 0) >= row["next_offset"]
+        for row in rows
+        if row["generation"] == live.number
+    )
+
+
+def is_reached(positions: Mapping[Partition, int], targets: Mapping[Partition, int]) -> bool:
+    """Tell whether every partition is at its target or beyond."""
+    return all(positions.get(partition, 0) >= target for partition, target in targets.items())

@@ -1,0 +1,216 @@
+"""Rebuilds the read model: a new generation of tables from the log, beside the one that is read.
+
+1. A generation is made, or the one that an interrupted rebuild left is taken up.
+2. A worker of its own projects the log into it from where it stands; the live tables and their
+   workers go on meanwhile and know nothing of it.
+3. When it has come to where the log ended at the start and to where the live tables are, those are
+   stopped for a moment: their leases are seized for a few seconds.
+4. The new generation passes the place where they stand, and one transaction puts it in their place.
+   A reader's statement sees the one or the other, never both.
+
+A rebuild that dies in between leaves the live tables as they were: seized leases run out, and the
+next rebuild goes on where this one ended. Nothing outside the database is touched or told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from trialog_schemas.errors import UnavailableError
+from trialog_server.log.base import topic_partitions
+from trialog_server.postgres.pool import PoolSettings, open_pool
+from trialog_server.project.generations import (
+    drop_older,
+    give_back,
+    is_reached,
+    live_generation,
+    open_generation,
+    read_positions,
+    rebuilding,
+    reopen_generation,
+    seize,
+    switch,
+)
+from trialog_server.project.settings import ProjectionSettings
+from trialog_server.project.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from trialog_server.log.base import Log, Partition
+    from trialog_server.postgres.pool import Connection, Pool
+    from trialog_server.project.generations import Generation
+
+
+Way = Literal["on", "anew", "back"]
+
+SEIZED_S = 10.0
+"""For how long the live tables may stand still for a switch, also when a rebuild dies in it."""
+
+PASS_S = 5.0
+"""How long the new generation may take to pass them before it is tried again later."""
+
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild came to: the generation that is live now, the one before, records read."""
+
+    generation: int
+    replaced: int
+    records: int
+
+
+async def rebuild(
+    dsn: str, log: Log, on_progress: Callable[[int, int], None], *, way: Way = "on"
+) -> Rebuilt:
+    """Build a generation from the log and put it in the place of the live one.
+
+    Args:
+        dsn: a migrated database.
+        log: where the records are.
+        on_progress: told from time to time how many records are in the new tables, of how many.
+        way: "on" goes on with a rebuild that was interrupted, if there is one; "anew" begins at
+            the first record; "back" takes the generation that was live before this one.
+
+    Raises:
+        ResourceInUseError: another rebuild is under way.
+        ResourceNotFoundError: there is no generation to go back to.
+        UnavailableError: the log has lost records that a rebuild needs.
+    """
+    async with rebuilding(dsn) as connection:
+        live = await live_generation(connection)
+        start = await check_log(log, await read_positions(connection, live.number))
+        if way == "back":
+            built = await reopen_generation(connection)
+        else:
+            built = await open_generation(connection, "rebuild", is_new=way == "anew")
+        async with projecting(dsn, log, built) as worker:
+            records = await _Succession(connection, worker, live, built).complete(
+                start, on_progress
+            )
+        await drop_older(connection)
+    return Rebuilt(built.number, live.number, records)
+
+
+@contextlib.asynccontextmanager
+async def projecting(
+    dsn: str, log: Log, generation: Generation, settings: ProjectionSettings | None = None
+) -> AsyncIterator[Worker]:
+    """Run a worker of a generation for as long as the block lasts."""
+    chosen = settings or ProjectionSettings(
+        generation=generation.number, schema_name=generation.schema_name
+    )
+    pool: Pool = await open_pool(
+        dsn, PoolSettings(application_name="trialog rebuild", search_path=chosen.search_path)
+    )
+    worker, stop = Worker(pool, log, chosen), asyncio.Event()
+    try:
+        # A group, because a worker that ends by a defect must end the block as well.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run(stop))
+            try:
+                yield worker
+            finally:
+                stop.set()
+    finally:
+        await pool.close()
+
+
+class _Succession:
+    """One generation takes the place of another."""
+
+    def __init__(
+        self, connection: Connection, worker: Worker, live: Generation, built: Generation
+    ) -> None:
+        self._connection = connection
+        self._worker = worker
+        self._live = live
+        self._built = built
+        self._owner = f"rebuild/{socket.gethostname()}:{os.getpid()}"
+
+    async def complete(
+        self, start: Mapping[Partition, int], on_progress: Callable[[int, int], None]
+    ) -> int:
+        """Fill the new tables until they have taken over; return how many records are in them."""
+        while True:
+            targets = dict(start)
+            for partition, position in (await self._positions(self._live)).items():
+                targets[partition] = max(position, targets.get(partition, 0))
+            await self._pass(targets, on_progress)
+            if await self._take_over():
+                break
+            await asyncio.sleep(_LOOK_S)
+        records = sum((await self._positions(self._built)).values())
+        on_progress(records, records)
+        return records
+
+    async def _positions(self, generation: Generation) -> dict[Partition, int]:
+        return await read_positions(self._connection, generation.number)
+
+    async def _pass(
+        self, targets: Mapping[Partition, int], on_progress: Callable[[int, int], None]
+    ) -> None:
+        await pass_positions(self._connection, self._worker, self._built, targets, on_progress)
+
+    async def _take_over(self) -> bool:
+        """Stop the live tables, let the new ones pass them, switch; tell whether it happened."""
+        live = self._live
+        await seize(self._connection, live.number, self._owner, SEIZED_S)
+        try:
+            async with asyncio.timeout(PASS_S):
+                await self._pass(await self._positions(live), lambda _done, _total: None)
+            return await switch(self._connection, live, self._built, self._owner)
+        except TimeoutError:
+            return False
+        finally:
+            await give_back(self._connection, live.number, self._owner)
+
+
+async def pass_positions(
+    connection: Connection,
+    worker: Worker,
+    built: Generation,
+    targets: Mapping[Partition, int],
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Wait until the worker of a generation has passed the targets.
+
+    Raises:
+        UnavailableError: a partition cannot go on, because the log has lost records.
+    """
+    total = sum(targets.values())
+    while not is_reached(positions := await read_positions(connection, built.number), targets):
+        for reason in worker.telemetry.stopped.values():
+            raise UnavailableError(f"the tables cannot be built: {reason}")
+        done = sum(min(positions.get(one, 0), target) for one, target in targets.items())
+        on_progress(done, total)
+        await asyncio.sleep(_LOOK_S)
+
+
+async def check_log(log: Log, live: Mapping[Partition, int]) -> dict[Partition, int]:
+    """Return where the log ends.
+
+    Raises:
+        UnavailableError: before the live tables: nothing could be built from it.
+    """
+    bounds = await log.bounds(topic_partitions(log))
+    ends = {partition: end for partition, (_, end) in bounds.items()}
+    for partition, position in live.items():
+        end = ends.get(partition, 0)
+        if end < position:
+            raise UnavailableError(
+                f"the log ends at {end} in partition {partition.number} of {partition.topic}, the "
+                f"live tables are at {position}: it is another log, or its end was lost; give the "
+                "address of the right one",
+                field="log",
+                value=end,
+                limit=position,
+            )
+    return ends

@@ -1,0 +1,203 @@
+"""`trialog rebuild` and `trialog verify` on a running service: beside its work, killed, undone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+import trialog
+from tests.acceptance.faulty import Faulty
+from tests.services.kafka import KafkaBroker
+from tests.services.trialog import ServiceProcess, TrialogService, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(120)
+
+END_TIMEOUT_S = 60.0
+POINTS = 2000
+
+
+@pytest.fixture(scope="module", params=["embedded", "kafka"])
+def tampered(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Faulty]:
+    """A service whose tables these tests edit and replace, on each log."""
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(KafkaBroker()) if request.param == "kafka" else None
+        kafka = None if broker is None else broker.bootstrap
+        folder = tmp_path_factory.mktemp("rebuilt")
+        yield Faulty(stack.enter_context(TrialogService(folder, kafka=kafka)), broker)
+
+
+def command(tampered: Faulty, *arguments: str) -> ServiceProcess:
+    """Return a command on the service's data; not started."""
+    service = tampered.service
+    kafka = [] if service.kafka is None else ["--kafka", service.kafka]
+    return ServiceProcess(*arguments, "--data-dir", str(service.data_dir), *kafka)
+
+
+def ended(tampered: Faulty, *arguments: str) -> tuple[int, list[str]]:
+    """Run a command to its end; return status and output."""
+    with command(tampered, *arguments) as running:
+        return running.wait_ended(END_TIMEOUT_S), running.output
+
+
+def answer_of(output: list[str]) -> dict[str, object]:
+    """Return the JSON object that a command printed between its other lines."""
+    answer: dict[str, object] = json.loads(next(line for line in output if line.startswith("{")))
+    return answer
+
+
+def live_generation(tampered: Faulty) -> int:
+    """Return the number of the generation that answers."""
+    statement = "SELECT generation FROM trialog.generations WHERE status = 'live'"
+    number: int = tampered.query(statement)[0]["generation"]
+    return number
+
+
+def session_on(tampered: Faulty, folder: Path) -> trialog.Session:
+    """Return a session on the service with a spool of its own."""
+    service = tampered.service
+    return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=folder / "spool")
+
+
+# K4 K6
+def test_rebuild_beside_a_run_that_logs_loses_nothing_and_is_verified(
+    tampered: Faulty, tmp_path: Path, experiment_name: str
+) -> None:
+    """The tables are exchanged under a run; afterwards it goes on, and all tables are verified."""
+    session = session_on(tampered, tmp_path)
+    before = live_generation(tampered)
+    with trialog.Run(experiment_name, "watched", session) as run:
+        for step in range(POINTS):
+            run.log_metric("loss", 1 / (step + 1), step=step)
+        run.log_parameter("lr", 0.1)
+        run.wait(30)
+        status, output = ended(tampered, "rebuild", "--json")
+        assert status == 0, output
+        assert answer_of(output)["generation"] == live_generation(tampered) > before
+        run.log_parameter("late", value=True)
+        run.log_metric("loss", 0.0, step=POINTS)
+        run.wait(30)
+        assert run.metrics["loss"].count == POINTS + 1
+        assert run.parameters == {"lr": 0.1, "late": True}
+    status, output = ended(tampered, "verify", "--json")
+    assert status == 0, output
+    assert answer_of(output)["is_clean"] is True
+
+
+# K6 L3
+def test_edited_row_is_found_and_a_rebuild_mends_it(
+    tampered: Faulty, tmp_path: Path, experiment_name: str
+) -> None:
+    """Verification names table, run and both values; after a rebuild the first value is back."""
+    session = session_on(tampered, tmp_path)
+    with trialog.Run(experiment_name, "edited", session) as run:
+        run.log_parameter("learning_rate", 0.125)
+        run.wait(30)
+    schema = f"gen_{live_generation(tampered)}"
+    tampered.query(f"UPDATE {schema}.parameters SET value = '0.75' WHERE run_id = $1", run.run_id)
+    assert run.parameters == {"learning_rate": 0.75}
+    status, output = ended(tampered, "verify")
+    assert status == 1
+    text = "\n".join(output)
+    assert "table parameters: 2 lines are on one side only" in text
+    assert "0.125" in text
+    assert "0.75" in text
+    assert text.count("learning_rate") == 2
+    assert ended(tampered, "rebuild")[0] == 0
+    assert run.parameters == {"learning_rate": 0.125}
+    assert ended(tampered, "verify")[0] == 0
+
+
+# K4 K2
+def test_rebuild_that_is_killed_leaves_the_service_as_it_was(
+    tampered: Faulty, tmp_path: Path, experiment_name: str
+) -> None:
+    """SIGKILL in the middle: the live tables go on, and the next rebuild takes over the rest."""
+    session = session_on(tampered, tmp_path)
+    before = live_generation(tampered)
+    with trialog.Run(experiment_name, "killed", session) as run:
+        run.log_metric("loss", 1.0)
+        run.wait(30)
+        with command(tampered, "rebuild") as running:
+            wait_until(lambda: len(tampered.query(BUILDING)) == 1, "a generation is being built")
+            running.kill()
+        assert live_generation(tampered) == before
+        run.log_metric("loss", 2.0)
+        run.wait(30)
+        assert run.metrics["loss"].count == 2
+    left = tampered.query(BUILDING)[0]["generation"]
+    status, output = ended(tampered, "rebuild", "--json")
+    assert (status, answer_of(output)["generation"]) == (0, left)
+    assert run.metrics["loss"].last == 2.0
+
+
+BUILDING = "SELECT generation FROM trialog.generations WHERE status = 'building'"
+
+
+# K4
+def test_readers_see_one_generation_at_a_time(
+    tampered: Faulty, tmp_path: Path, experiment_name: str
+) -> None:
+    """While tables are exchanged again and again, every answer is whole."""
+    session = session_on(tampered, tmp_path)
+    for number in range(3):
+        with trialog.Run(experiment_name, f"run-{number}", session) as run:
+            run.log_parameters({"number": number, "text": "x" * number})
+            run.log_metric("loss", float(number))
+            run.wait(30)
+    expected = [(f"run-{number}", {"number": number, "text": "x" * number}) for number in range(3)]
+    stop, wrong = threading.Event(), list[object]()
+
+    def read() -> None:
+        while not stop.is_set():
+            found = trialog.Run.list(experiment_name, "Name", "Ascending", session=session)
+            seen = [(one.run_name, one.parameters) for one in found]
+            if seen != expected:
+                wrong.append(seen)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        first = live_generation(tampered)
+        assert ended(tampered, "rebuild")[0] == 0
+        assert ended(tampered, "rebuild", "--back")[0] == 0
+        assert live_generation(tampered) == first
+    finally:
+        stop.set()
+        reader.join()
+    assert wrong == []
+
+
+def test_command_on_a_folder_without_data_says_what_to_give(tmp_path: Path) -> None:
+    """A mistyped folder is no new service; nothing is made in it."""
+    for name in ("rebuild", "verify"):
+        with ServiceProcess(name, "--data-dir", str(tmp_path / "nothing")) as running:
+            assert running.wait_ended() == 1
+        assert "give its folder with --data-dir" in running.output[-1]
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_command_on_a_service_that_is_stopped_works_on_its_folder(
+    tmp_path: Path, experiment_name: str
+) -> None:
+    """Without a running service the embedded Postgres is started for the command, and stopped."""
+    with TrialogService(tmp_path) as service:
+        session = trialog.Session(url=service.url, spool_dir=tmp_path / "spool")
+        with trialog.Run(experiment_name, "kept", session) as run:
+            run.log_parameter("lr", 0.1)
+            run.wait(30)
+    for name in ("verify", "rebuild", "verify"):
+        with ServiceProcess(name, "--data-dir", str(service.data_dir)) as running:
+            assert running.wait_ended(END_TIMEOUT_S) == 0, running.output
+    assert not (service.data_dir / "postgres" / "postmaster.pid").exists()
+    with service:
+        assert trialog.load_run(experiment_name, "kept", session).parameters == {"lr": 0.1}
