@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from starlette.routing import Route
 
-from trialog_schemas import errors
+from trialog.refusals import ERRORS_BY_CODE
+from trialog_schemas import catalog_rules, errors, rules
 from trialog_schemas.errors import (
     ClientError,
     InternalError,
@@ -28,6 +29,7 @@ from trialog_server.serve.service import Terms
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSUMER_README = (ROOT / "consumer" / "README.md").read_text(encoding="utf-8")
+SCHEMAS_README = (ROOT / "schemas" / "README.md").read_text(encoding="utf-8")
 
 # Rows of the path table, "| 3 it is safe | `path`, `more` | in → out | I/O |".
 _PATH_ROW = re.compile(r"^\| *\d+ [^|]*\|(?P<files>[^|]+)\|", re.MULTILINE)
@@ -187,6 +189,15 @@ def test_consumer_readme_lists_the_limits_of_the_policy() -> None:
     """Every limit that an operator may change is in the table with its default."""
     told = {row[0].strip("`"): int(row[1]) for row in _table(CONSUMER_README, "Limits")}
     assert told == Limits().to_json()
+
+
+def test_schemas_readme_lists_the_codes_of_refusals() -> None:
+    """Every code of both laws is in the table, with the class that the SDK raises for it."""
+    laws = f"{rules.__doc__}{catalog_rules.__doc__}"
+    listed = {row[0].strip("`"): row[1].strip("`") for row in _table(SCHEMAS_README, "Refusals")}
+    assert set(listed) <= set(re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", laws))
+    raised = {code: kind.__name__ for code, kind in ERRORS_BY_CODE.items()}
+    assert listed == raised
 
 
 def test_consumer_readme_lists_the_codes_of_errors() -> None:

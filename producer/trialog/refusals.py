@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trialog.answers import RejectionAnswer
 
-_ERRORS: dict[str, type[ClientError]] = {
+ERRORS_BY_CODE: dict[str, type[ClientError]] = {
     "artifact_limit": LimitExceededError,
     "artifact_size": LimitExceededError,
     "experiment_limit": LimitExceededError,
@@ -33,7 +33,9 @@ _ERRORS: dict[str, type[ClientError]] = {
     "point_limit": LimitExceededError,
     "run_name_in_use": ResourceInUseError,
     "run_not_found": ResourceNotFoundError,
+    "tag_limit": LimitExceededError,
 }
+"""What each code of a refusal is raised as."""
 
 
 def rejection_of(answer: RejectionAnswer) -> Rejection:
@@ -45,8 +47,9 @@ def rejection_of(answer: RejectionAnswer) -> Rejection:
 
 def refusal_error(rejection: Rejection) -> ClientError:
     """Return the error for a refusal: one class, whether it is found early or by the projection."""
-    kind = _ERRORS.get(rejection.code, ClientError)
-    error = kind(rejection.message, field=rejection.name, limit=rejection.facts.get("limit"))
+    kind = ERRORS_BY_CODE.get(rejection.code, ClientError)
+    field = str(rejection.facts.get("field", rejection.name or "")) or None
+    error = kind(rejection.message, field=field, limit=rejection.facts.get("limit"))
     error.value = rejection.value
     return error
 
@@ -56,4 +59,5 @@ def rejected_error(run_name: str, rejections: Sequence[Rejection]) -> RunRejecte
     return RunRejectedError(
         f"{len(rejections)} refusals in run {run_name!r}, the first: {rejections[0].message}",
         rejections,
+        [refusal_error(rejection) for rejection in rejections],
     )

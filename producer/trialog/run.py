@@ -27,8 +27,12 @@ from trialog.run_logging import RunLogging
 from trialog.run_view import RunList, RunView, iterate_runs, list_runs
 from trialog.settings import session_of
 from trialog_schemas import names
-from trialog_schemas.errors import ResourceInUseError, ResourceNotFoundError, UnavailableError
-from trialog_schemas.events import RunStarted, TagsSet
+from trialog_schemas.errors import (
+    RejectionWarning,
+    ResourceInUseError,
+    ResourceNotFoundError,
+    UnavailableError,
+)
 from trialog_schemas.limits import PAGE_MAX
 
 if TYPE_CHECKING:
@@ -51,6 +55,9 @@ class Run(RunLogging):
     Entering creates the run, and its experiment when missing. Inside another run's block it
     becomes that run's child. If no service can be reached, the run is kept in the spool and
     created when it is sent; a name that proves to be taken then gets a suffix.
+
+    Leaving the block warns once (`RejectionWarning`) of what was refused after its call, if that
+    is known within a second; with an exception it warns of nothing. `wait` raises all of it.
 
     Args:
         experiment_name: 1–120 of `A-Z a-z 0-9 - _`.
@@ -106,9 +113,7 @@ class Run(RunLogging):
             raise RuntimeError(f"run {self.run_name!r} was entered already; make another Run")
         tags = {} if self._is_known else self._answer["tags"]
         opening = self._find_way_in()
-        self._block.enter(self._answer, opening)
-        if tags and not isinstance(opening.first, RunStarted):
-            self._block.writer().record(TagsSet(tags))
+        self._block.enter(self._answer, opening, tags)
         self._is_known = True
         push_run(self)
         return self
@@ -126,6 +131,7 @@ class Run(RunLogging):
                 warnings.warn(
                     f"{len(refused)} refusals in run {self.run_name!r}, the first: "
                     f"{refused[0].message}; see run.rejections",
+                    RejectionWarning,
                     stacklevel=2,
                 )
 

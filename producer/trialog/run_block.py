@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from trialog.newest_positions import note_positions
 from trialog.notice_logger import notice_logger
+from trialog.refusals import refusal_error
 from trialog.run_lifecycle import ending_of, join_run, new_meta
 from trialog.run_writer import RunWriter
 from trialog_schemas.errors import ClientError, SpoolError, UnavailableError
+from trialog_schemas.events import TagsSet
+from trialog_schemas.rules import decide_body
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trialog.answers import RunAnswer
     from trialog.deadline import Deadline
     from trialog.run_lifecycle import Opening
@@ -51,12 +56,18 @@ class RunBlock:
         """Tell whether the block was entered, however it stands now."""
         return self._run is not None
 
-    def enter(self, run: RunAnswer, opening: Opening) -> None:
-        """Begin to write.
+    def enter(
+        self, run: RunAnswer, opening: Opening, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Begin to write, with tags of the run as the first that is said.
 
         Raises:
+            LimitExceededError: with these the run has more tags than it may; nothing is written.
             SpoolError: there is no place for the spool.
         """
+        first_tags = TagsSet(dict(tags or {}))
+        for refused in decide_body(opening.state, first_tags).rejections[:1]:
+            raise refusal_error(refused)
         meta = new_meta(self._endpoint, run, opening.catalog)
         self._writer = RunWriter(self._endpoint, meta, opening.state, opening.first)
         self._run, self._is_owner = run, opening.is_owner
@@ -64,6 +75,8 @@ class RunBlock:
         self.is_open = True
         self.spool = self._writer.spool
         _entered.add(self)
+        if tags:
+            self._writer.record(first_tags)
 
     def writer(self) -> RunWriter:
         """Return the writer of this process.

@@ -117,7 +117,6 @@ def create_run(endpoint: Endpoint, run: RunAnswer, parent: Run | None) -> Openin
         run["experiment_name"],
         run["run_name"],
         uuid.uuid4().hex,
-        tags=run["tags"],
         parent_run_id=None if parent is None else parent.run_id,
     )
     catalog = None
@@ -159,6 +158,7 @@ def state_of(run: RunAnswer, limits: Limits) -> RunState:
         limits=limits,
         parameters=run["parameters"],
         points=run["points"],
+        tags=run["tags"],
         artifacts={
             one["name"]: ArtifactState(
                 artifact_content(one["sha256"], one["uri"], ModelInfo(**(one["model"] or {}))),

@@ -231,6 +231,7 @@ class RunLogging(RunView):
 
         Raises:
             ValidationError: a key or value that is not legal.
+            LimitExceededError: the run would have more than 50 tags; none is set.
             RuntimeError: the run is not open.
         """
         checked = names.check_tags(tags)

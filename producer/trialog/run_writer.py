@@ -17,6 +17,7 @@ from trialog.refusals import refusal_error, rejection_of
 from trialog.sender import Sender
 from trialog.spool import NoRoomError, Spool
 from trialog.spool_folder import SpoolFolder
+from trialog_schemas.events import RAISED_FACT, CallRefused
 from trialog_schemas.rules import decide_body, evolve_body
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         RunEnded,
         TagsSet,
     )
-    from trialog_schemas.rules import RunState
+    from trialog_schemas.rules import RunState, Verdict
     from trialog_schemas.wire import Position
 
 FLUSH_S = 5.0
@@ -70,9 +71,7 @@ class RunWriter:
         All or nothing: with one refusal nothing is appended.
         """
         with self._lock:
-            verdict = decide_body(self.state, body)
-            if verdict.rejections:
-                raise refusal_error(verdict.rejections[0])
+            verdict = self._decide(body)
             if verdict.accepted is not None:
                 self.spool.append_event(body)
                 self.state = evolve_body(self.state, verdict)
@@ -80,9 +79,7 @@ class RunWriter:
     def record_artifact(self, body: ArtifactLogged, content: bytes | None) -> None:
         """Keep an artifact's bytes (a model has none here) and append its event, or raise."""
         with self._lock:
-            verdict = decide_body(self.state, body)
-            if verdict.rejections:
-                raise refusal_error(verdict.rejections[0])
+            verdict = self._decide(body)
             if verdict.accepted is None:
                 return  # the same content again
             # A full disk never stops training: the spool has counted what it drops.
@@ -91,6 +88,17 @@ class RunWriter:
                     self.spool.store_blob(body.sha256, content)
                 self.spool.append_event(body)
                 self.state = evolve_body(self.state, verdict)
+
+    def _decide(self, body: ParametersLogged | TagsSet | ArtifactLogged) -> Verdict:
+        """Judge by what is known here; what is refused is raised, and recorded as an attempt."""
+        verdict = decide_body(self.state, body)
+        if verdict.rejections:
+            first = verdict.rejections[0]
+            self.spool.append_event(
+                CallRefused(first.code, first.message, first.name, first.value, first.facts)
+            )
+            raise refusal_error(first)
+        return verdict
 
     def end(self, body: RunEnded) -> None:
         """Append the last event; a log call that still comes raises RuntimeError."""
@@ -113,7 +121,9 @@ class RunWriter:
         return list(self._shipment.positions.values())
 
     def ask_applied(self, wait_s: float) -> tuple[bool, list[Rejection]]:
-        """Tell whether what was flushed is applied, and what was refused of this writer.
+        """Tell whether what was flushed is applied, and what was then refused of this writer.
+
+        What its calls have raised is not among it: they have told it already.
 
         Raises:
             UnavailableError: the service cannot be reached.
@@ -127,7 +137,8 @@ class RunWriter:
             writers = {meta.writer_id, catalog_writer_of(meta.writer_id)}
             found = client.rejections(meta.run_id, tokens)
             refused = [one for one in found if one["writer_id"] in writers]
-        return answer["applied"], [rejection_of(one) for one in refused]
+        late = [one for one in refused if RAISED_FACT not in one["facts"]]
+        return answer["applied"], [rejection_of(one) for one in late]
 
     def forget_in_child(self) -> None:
         """Drop what a child made by fork inherited; the parent goes on writing."""

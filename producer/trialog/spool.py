@@ -42,7 +42,7 @@ from trialog.spool_format import (
     pack_tail,
     row_struct,
 )
-from trialog_schemas.events import TYPE_NAMES, RunEnded, TagsSet
+from trialog_schemas.events import DROPPED_TAG, TYPE_NAMES, RunEnded, TagsSet
 from trialog_schemas.names import check_metric_name
 from trialog_schemas.wire import body_json
 
@@ -81,9 +81,6 @@ _NAME_BYTES_MAX = 1040
 """A declared name with its header: 255 characters of at most 4 bytes."""
 
 _SEALED = 1 << 62
-
-DROPPED_TAG = "trialog.dropped_calls"
-"""Tag of a run that tells how many log calls a full disk has cost it."""
 
 PointAppender: TypeAlias = "Callable[[str, int, int, float], None]"
 RowAppender: TypeAlias = "Callable[[tuple[str, ...], int, int, Collection[float]], None]"

@@ -56,6 +56,7 @@ EVENT_NAMES = (
     "parameters_logged",
     "artifact_logged",
     "tags_set",
+    "call_refused",
 )
 """Event types that EVENT records hold, by their shape; append only, never reorder."""
 

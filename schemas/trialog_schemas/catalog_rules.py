@@ -35,6 +35,7 @@ from trialog_schemas.events import (
     RunCreated,
     RunDeleted,
 )
+from trialog_schemas.illegal import invalid
 from trialog_schemas.limits import NAME_CHARS_MAX
 from trialog_schemas.rules import Verdict
 
@@ -166,7 +167,7 @@ def _decide_experiment(state: CatalogState, body: ExperimentCreated) -> Verdict:
         names.check_description(body.description)
         names.check_tags(body.tags)
     except ValidationError as exc:
-        return _refused("invalid", exc.message, body.name)
+        return Verdict(None, (invalid(exc, body.name[:128]),))
     if body.experiment_id in state.experiments:
         return Verdict(None)
     if state.live_experiment(body.name) is not None:
@@ -198,7 +199,7 @@ def _decide_run(state: CatalogState, body: RunCreated) -> Verdict:
         names.check_run_name(body.run_name)
         names.check_tags(body.tags)
     except ValidationError as exc:
-        return _refused("invalid", exc.message, body.run_name)
+        return Verdict(None, (invalid(exc, body.run_name[:128]),))
     if body.run_id in state.runs:
         return Verdict(None)
     experiment = state.live_experiment(body.experiment_name)

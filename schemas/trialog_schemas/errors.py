@@ -25,7 +25,7 @@ import difflib
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from trialog_schemas.events import Rejection
 
@@ -144,14 +144,34 @@ class ResourceNotFoundError(ClientError):
 class RunRejectedError(ClientError):
     """The projection refused some of what this handle logged; `rejections` lists it.
 
-    Each has `.code`, `.message`, `.name` and `.value`.
+    Each has `.code`, `.message`, `.name` and `.value`; iterating gives them, `len()` counts them.
+    `errors` has for each the error that its call would have raised, had its process known.
     """
 
     code = "RunRejected"
 
-    def __init__(self, message: str, rejections: Sequence[Rejection] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        rejections: Sequence[Rejection] = (),
+        errors: Sequence[ClientError] = (),
+    ) -> None:
         super().__init__(message)
         self.rejections = tuple(rejections)
+        self.errors = tuple(errors)
+
+    def __iter__(self) -> Iterator[Rejection]:
+        return iter(self.rejections)
+
+    def __len__(self) -> int:
+        return len(self.rejections)
+
+    def __bool__(self) -> bool:
+        return True  # an error is one, however many it tells of
+
+
+class RejectionWarning(UserWarning):
+    """A block was left and some of what it logged was refused; filter it by this class."""
 
 
 class AccessRefusedError(ClientError):

@@ -261,6 +261,27 @@ class TagsSet:
     removed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CallRefused:
+    """A call that its own process refused: what it raised, so that the attempt is seen.
+
+    Nothing else of the call was recorded. The parts are those of a `Rejection`.
+    """
+
+    code: str
+    message: str
+    name: str | None = None
+    value: str | None = None
+    facts: dict[str, str | int] = field(default_factory=dict)
+
+
+RAISED_FACT = "raised"
+"""The fact of a refusal that its call has raised; only such a refusal has it."""
+
+DROPPED_TAG = "trialog.dropped_calls"
+"""Tag of a run that tells how many log calls a full disk has cost it."""
+
+
 CatalogBody: TypeAlias = ExperimentCreated | ExperimentDeleted | RunCreated | RunDeleted
 RunBody: TypeAlias = (
     RunStarted
@@ -271,6 +292,7 @@ RunBody: TypeAlias = (
     | MetricsLogged
     | ArtifactLogged
     | TagsSet
+    | CallRefused
 )
 Body: TypeAlias = CatalogBody | RunBody
 
@@ -289,6 +311,7 @@ RUN_TYPES: dict[str, type[RunBody]] = {
     "metrics_logged": MetricsLogged,
     "artifact_logged": ArtifactLogged,
     "tags_set": TagsSet,
+    "call_refused": CallRefused,
 }
 EVENT_TYPES: dict[str, type[Body]] = {**CATALOG_TYPES, **RUN_TYPES}
 TYPE_NAMES: dict[type[Body], str] = {kind: name for name, kind in EVENT_TYPES.items()}

@@ -19,7 +19,9 @@ nothing was.
     artifact_logged     name, media type, digest, address, facts legal      invalid
                         no more bytes than artifact_bytes_max               artifact_size
                         fewer names than artifacts_max                      artifact_limit
-    tags_set            tags legal                                          invalid
+    tags_set            keys and values legal, at most 50 of each           invalid
+                        the run has the key, or fewer than 50 tags          tag_limit
+    call_refused        never: it is refused as what its call has raised    its own, invalid
     run_started, run_resumed, run_joined, run_ended                         never
 
 The catalog's part of the law is in `catalog_rules.py`.
@@ -36,8 +38,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from trialog_schemas import names
 from trialog_schemas.errors import ValidationError, shown
 from trialog_schemas.events import (
+    DROPPED_TAG,
     ArtifactLogged,
     Body,
+    CallRefused,
     MetricsLogged,
     ModelInfo,
     ParametersLogged,
@@ -48,9 +52,11 @@ from trialog_schemas.events import (
     RunStarted,
     TagsSet,
 )
+from trialog_schemas.illegal import Fault, invalid, raised
 from trialog_schemas.limits import (
     DEFAULT_LIMITS,
     FAILURE_MESSAGE_CHARS_MAX,
+    TAGS_MAX,
     TIME_US_MAX,
     TIME_US_MIN,
     Limits,
@@ -85,6 +91,10 @@ def _nothing() -> MappingProxyType[str, ParameterValue]:
     return MappingProxyType({})
 
 
+def _no_tags() -> MappingProxyType[str, str | None]:
+    return MappingProxyType({})
+
+
 def _no_artifacts() -> MappingProxyType[str, ArtifactState]:
     return MappingProxyType({})
 
@@ -103,6 +113,7 @@ class RunState:
         parameters: name to the first value.
         points: accepted points over all metrics.
         artifacts: name to its newest version.
+        tags: tags that were set; None for those that were removed.
     """
 
     limits: Limits = DEFAULT_LIMITS
@@ -115,6 +126,7 @@ class RunState:
     parameters: Mapping[str, ParameterValue] = field(default_factory=_nothing)
     points: int = 0
     artifacts: Mapping[str, ArtifactState] = field(default_factory=_no_artifacts)
+    tags: Mapping[str, str | None] = field(default_factory=_no_tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +151,9 @@ def decide_body(state: RunState, body: Body) -> Verdict:
     if isinstance(body, ArtifactLogged):
         return _decide_artifact(state, body)
     if isinstance(body, TagsSet):
-        return _decide_tags(body)
+        return _decide_tags(state, body)
+    if isinstance(body, CallRefused):
+        return Verdict(None, (raised(body),))
     if isinstance(body, RunEnded) and body.failure_message is not None:
         return Verdict(
             replace(body, failure_message=body.failure_message[:FAILURE_MESSAGE_CHARS_MAX])
@@ -168,6 +182,8 @@ def evolve_body(state: RunState, verdict: Verdict) -> RunState:
         old = state.artifacts.get(body.name)
         newest = ArtifactState(body.content, 1 if old is None else old.version + 1)
         return replace(state, artifacts={**state.artifacts, body.name: newest})
+    if isinstance(body, TagsSet):
+        return replace(state, tags={**state.tags, **body.tags, **dict.fromkeys(body.removed)})
     return state
 
 
@@ -234,7 +250,7 @@ def _refuse_parameter(
     try:
         names.check_parameter_value(names.check_parameter_name(name), value, chars_max)
     except ValidationError as exc:
-        return Rejection("invalid", exc.message, name[:256], shown(value))
+        return invalid(exc, name)
     known = state.parameters
     if name in known:
         if names.same_parameter(known[name], value):
@@ -265,12 +281,11 @@ def _decide_metrics(state: RunState, body: MetricsLogged) -> Verdict:
     rejections: list[Rejection] = []
     for block in body.blocks:
         refuse_names = _refuse_known_names if _is_small(block.names) else _refuse_names
-        reason = refuse_names(block.names) or _refuse_columns(block)
-        if reason is None:
+        fault = refuse_names(block.names) or _refuse_columns(block)
+        if fault is None:
             kept.append(block)
         else:
-            facts: dict[str, str | int] = {"points": block.points}
-            rejections.append(Rejection("invalid", reason, block.names[0][:255], None, facts))
+            rejections.append(fault.rejection(block.names[0], points=block.points))
     legal = body if not rejections else MetricsLogged(tuple(kept))
     room = state.limits.points_max - state.points
     refused = legal.points - max(room, 0)
@@ -293,28 +308,33 @@ def _is_small(metric_names: tuple[str, ...]) -> bool:
     return sum(map(len, metric_names)) <= _NAMES_CACHED_CHARS_MAX
 
 
-def _refuse_names(metric_names: tuple[str, ...]) -> str | None:
+def _refuse_names(metric_names: tuple[str, ...]) -> Fault | None:
     try:
         for name in metric_names:
             names.check_metric_name(name)
     except ValidationError as exc:
-        return exc.message
+        return Fault.of(exc)
     return None
 
 
 _refuse_known_names = lru_cache(maxsize=1024)(_refuse_names)
 
 
-def _refuse_columns(block: Block) -> str | None:
+def _refuse_columns(block: Block) -> Fault | None:
     step = min(memoryview(block.steps).cast("q"))
-    if step < -1:
-        return (
-            f"step {step} is negative, allowed are 0 to 2**63-1; give such a number, or −1 for none"
-        )
+    if step < -1:  # −1 is how a block says None
+        try:
+            names.check_step(step)
+        except ValidationError as exc:
+            return Fault.of(exc)
     times = memoryview(block.times).cast("q")
     for at_us in (min(times), max(times)):
         if not TIME_US_MIN <= at_us <= TIME_US_MAX:
-            return f"time {at_us} is outside the years 1 to 9999; give microseconds since the epoch"
+            return Fault(
+                f"time {at_us} is outside the years 1 to 9999; give microseconds since the epoch",
+                str(at_us),
+                (("field", "timestamp"), ("limit", "years 1..9999")),
+            )
     return None
 
 
@@ -340,9 +360,9 @@ def _decide_artifact(state: RunState, body: ArtifactLogged) -> Verdict:
 
 
 def _refuse_artifact(policy: Limits, body: ArtifactLogged) -> Rejection | None:
-    reason = _illegal_artifact(body)
-    if reason is not None:
-        return Rejection("invalid", reason, body.name[:255])
+    fault = _illegal_artifact(body)
+    if fault is not None:
+        return fault.rejection(body.name)
     if body.size is not None and body.size > policy.artifact_bytes_max:
         return Rejection(
             "artifact_size",
@@ -355,7 +375,7 @@ def _refuse_artifact(policy: Limits, body: ArtifactLogged) -> Rejection | None:
     return None
 
 
-def _illegal_artifact(body: ArtifactLogged) -> str | None:
+def _illegal_artifact(body: ArtifactLogged) -> Fault | None:
     try:
         names.check_artifact_name(body.name)
         names.check_media_type(body.media_type)
@@ -364,24 +384,58 @@ def _illegal_artifact(body: ArtifactLogged) -> str | None:
         for fact, value in asdict(body.model or ModelInfo()).items():
             names.check_model_fact(fact, value)
     except ValidationError as exc:
-        return exc.message
+        return Fault.of(exc)
     is_stored = body.kind != "model"
     if not _SHA256.fullmatch(body.sha256 or "") and (is_stored or body.sha256 is not None):
-        return (
+        return Fault(
             f"artifact {shown(body.name)} has the digest {shown(body.sha256)}, which is no SHA-256 "
-            "of 64 lower-case hex digits; give the one of its bytes"
+            "of 64 lower-case hex digits; give the one of its bytes",
+            shown(body.sha256),
+            (("field", "sha256"), ("limit", "64 hex digits")),
         )
     if (body.size is None and is_stored) or (body.size is not None and body.size < 0):
-        return (
+        return Fault(
             f"artifact {shown(body.name)} has the size {body.size}, which is no number of bytes "
-            "from 0 on; give the length of its content"
+            "from 0 on; give the length of its content",
+            str(body.size),
+            (
+                ("field", "size"),
+                ("limit", "0.."),
+            ),
         )
     return None
 
 
-def _decide_tags(body: TagsSet) -> Verdict:
+def _decide_tags(state: RunState, body: TagsSet) -> Verdict:
     try:
         names.check_tags(body.tags)
+        names.check_tags(dict.fromkeys(body.removed, ""))
     except ValidationError as exc:
-        return Verdict(None, (Rejection("invalid", exc.message, "tags"),))
-    return Verdict(body)
+        return Verdict(None, (invalid(exc, "tags"),))
+    live = {key for key, value in state.tags.items() if value is not None}
+    live -= {DROPPED_TAG, *body.removed}
+    accepted: dict[str, str] = {}
+    rejections: list[Rejection] = []
+    for key, value in body.tags.items():
+        # What the run has lost is told whatever else it has.
+        if key in live or key in body.removed or key == DROPPED_TAG:
+            accepted[key] = value
+        elif len(live) < TAGS_MAX:
+            live.add(key)
+            accepted[key] = value
+        else:
+            rejections.append(_too_many_tags(key, value))
+    if not accepted and not body.removed:
+        return Verdict(None, tuple(rejections))
+    return Verdict(replace(body, tags=accepted), tuple(rejections))
+
+
+def _too_many_tags(key: str, value: str) -> Rejection:
+    return Rejection(
+        "tag_limit",
+        f"tag {shown(key)} with value {shown(value)} is refused, the run has {TAGS_MAX} tags and "
+        "that is the limit; remove one",
+        key,
+        shown(value),
+        {"limit": TAGS_MAX},
+    )

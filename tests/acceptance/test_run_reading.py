@@ -185,7 +185,7 @@ def test_31st_artifact_is_refused_at_the_call(
     run.wait(30)
     assert len(run.artifacts) == 30
     assert run.read_artifact("text-00") == b"other text"
-    assert run.rejections == []
+    assert [one.code for one in run.rejections] == ["artifact_limit"] * 3
 
 
 def test_tags_are_set_changed_and_removed(session: trialog.Session, experiment_name: str) -> None:

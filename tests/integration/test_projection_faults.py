@@ -206,7 +206,7 @@ async def test_fold_that_breaks_quarantines_its_run_alone(pool: Pool, log: Memor
     await log.append([started(bad)])
     await project(pool, log)
     # No release writes this; a fold that meets it breaks as it does at any defect.
-    await pool.execute("UPDATE run_states SET tags = '5'")
+    await pool.execute("UPDATE run_states SET tags = '[]'")
     await log.append([
         bad.record(ParametersLogged({"before": 1})),
         started(good),

@@ -13,7 +13,6 @@ from trialog_schemas.events import (
     Event,
     MetricsLogged,
     ParametersLogged,
-    TagsSet,
     UnknownEvent,
 )
 from trialog_schemas.names import parameter_json
@@ -182,8 +181,6 @@ def _fold_event(
         folded.points += body.points
     elif isinstance(body, ParametersLogged):
         folded.rows.extend("parameters", _parameter_rows(run, event, body, record.log_offset))
-    elif isinstance(body, TagsSet):
-        run.tags = {**run.tags, **body.tags, **dict.fromkeys(body.removed)}
     run.state = evolve(run.state, event, verdict)
     if isinstance(body, ArtifactLogged):
         folded.rows.add("artifacts", _artifact_row(run, event, body, record.log_offset))
@@ -340,7 +337,7 @@ def _run_state_row(run: KnownRun, partition: Partition) -> Row:
         time_or_none(run.last_event_at_us),
         state.limits.to_json(),
         state.rules_version,
-        run.tags,
+        dict(state.tags),
         state.points,
         run.rejected,
         partition.number,

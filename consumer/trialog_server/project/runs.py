@@ -48,7 +48,6 @@ class KnownRun:
         run_id: 32 hex digits.
         account: whose run it is; empty before its first event.
         state: what the rules know.
-        tags: tags that were set; None for those that were removed.
         rejected: how many refusals were recorded.
         last_event_at_us: the log's time of the newest event.
         log_offset: where the newest event is.
@@ -62,7 +61,6 @@ class KnownRun:
     run_id: str
     account: str = ""
     state: RunState = field(default_factory=RunState)
-    tags: dict[str, str | None] = field(default_factory=dict)
     rejected: int = 0
     last_event_at_us: int | None = None
     log_offset: int = -1
@@ -125,7 +123,6 @@ def _run(row: asyncpg.Record) -> KnownRun:
     if row["account"] is None:
         return run
     run.account = row["account"]
-    run.tags = row["tags"]
     run.rejected = row["rejected"]
     run.last_event_at_us = us_or_none(row["last_event_at"])
     run.log_offset = row["log_offset"]
@@ -152,6 +149,7 @@ def _state(row: asyncpg.Record) -> RunState:
         parameters={name: orjson.loads(value) for name, value in row["parameters"]},
         points=row["points"],
         artifacts=dict(_artifact(*stored) for stored in row["artifacts"]),
+        tags=row["tags"],
     )
 
 

@@ -20,6 +20,7 @@ from trialog_schemas.events import (
     TagsSet,
 )
 from trialog_schemas.limits import Limits
+from trialog_schemas.rules import RunState
 from trialog_schemas.wire import partition_of
 from trialog_server.log.base import LogRecord, NewRecord, Partition
 from trialog_server.project.decode import Decoded, decode_record
@@ -229,7 +230,7 @@ def test_fold_tags_set_and_removed_are_kept_as_overrides() -> None:
     """A removed tag is remembered as removed, so that it hides one set at the creation."""
     run, writer = KnownRun(RUN), Writer()
     fold(run, writer.record(TagsSet({"a": "1", "b": "2"})), writer.record(TagsSet({}, ("b", "c"))))
-    assert run.tags == {"a": "1", "b": None, "c": None}
+    assert run.state.tags == {"a": "1", "b": None, "c": None}
 
 
 def test_fold_each_record_is_indexed_with_its_types() -> None:
@@ -251,12 +252,12 @@ def test_fold_writer_row_names_its_newest_event() -> None:
 
 def test_fold_own_defect_is_raised_with_the_place() -> None:
     """Whatever breaks inside the fold is reported with run and offset, nothing else escapes."""
-    run = KnownRun(RUN, tags=None)  # type: ignore[arg-type]
+    run = KnownRun(RUN, state=RunState(tags=None))  # type: ignore[arg-type]
     writer = Writer()
     with pytest.raises(FoldError) as caught:
         fold(run, writer.record(metrics([[1.0]])), writer.record(TagsSet({"a": "b"})), first=3)
     assert (caught.value.run_id, caught.value.log_offset) == (RUN, 4)
-    assert isinstance(caught.value.__cause__, TypeError)
+    assert isinstance(caught.value.__cause__, AttributeError)
 
 
 def test_fold_metric_with_many_small_chunks_is_named_ripe_once() -> None:

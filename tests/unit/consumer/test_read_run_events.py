@@ -13,6 +13,7 @@ from tests.unit.consumer.project_writers import EXPERIMENT, RUN, long, run_creat
 from trialog_schemas.events import (
     TYPE_NAMES,
     ArtifactLogged,
+    CallRefused,
     ExperimentCreated,
     ExperimentDeleted,
     MetricsLogged,
@@ -45,6 +46,7 @@ BODIES: list[Body] = [
     ArtifactLogged("notes", "artifact", "text/plain", sha256="ab" * 32, size=5),
     ArtifactLogged("net", "model", "", uri="s3://b/net", model=ModelInfo("mlp", None, None)),
     TagsSet({"a": "1"}, ("b",)),
+    CallRefused("param_limit", "too many", "p", "1", {"limit": 300}),
 ]
 
 

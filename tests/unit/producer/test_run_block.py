@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from trialog_schemas.errors import (
 )
 from trialog_schemas.events import (
     ArtifactLogged,
+    CallRefused,
     ModelInfo,
     ParametersLogged,
     RunEnded,
@@ -24,6 +26,7 @@ from trialog_schemas.events import (
     TagsSet,
 )
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
+from trialog_schemas.rules import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,7 +221,8 @@ def test_child_made_by_fork_joins_with_a_writer_of_its_own(runs: MemoryRuns) -> 
     assert set(child) != {parent}
     bodies = [event.body for event in runs.events()[2:]]
     assert isinstance(bodies[0], RunJoined)
-    assert bodies[1:] == [ParametersLogged({"child": 1}), RunEnded("Completed", is_owner=False)]
+    assert isinstance(bodies[1], CallRefused)
+    assert bodies[2:] == [ParametersLogged({"child": 1}), RunEnded("Completed", is_owner=False)]
 
 
 # B22
@@ -234,3 +238,47 @@ def test_child_that_never_logged_says_nothing_unless_it_failed(runs: MemoryRuns)
     other.forget_in_child()
     other.leave(ValueError("in the child"))
     assert runs.events()[-1].body == RunEnded("Failed", "in the child", is_owner=False)
+
+
+# A5
+def test_tags_on_entering_are_the_first_that_is_said(runs: MemoryRuns) -> None:
+    """They are said in the run's own stream, where all tags of a run are counted."""
+    block = RunBlock(runs.endpoint)
+    block.enter(runs.run_answer(), runs.opening(), {"k": "v"})
+    block.leave(None)
+    assert runs.types()[1:] == ["tags_set", "run_ended"]
+
+
+# A5
+def test_tags_that_a_resumed_run_has_no_room_for_are_refused_before_it_is_entered(
+    runs: MemoryRuns,
+) -> None:
+    """Nothing is written, so that a run that has ended stays as it is."""
+    opening = runs.opening()
+    full = RunState(tags={f"k{at}": "v" for at in range(50)})
+    block = RunBlock(runs.endpoint)
+    with pytest.raises(LimitExceededError, match="tag 'one more'"):
+        block.enter(runs.run_answer(), dataclasses.replace(opening, state=full), {"one more": "v"})
+    assert not block.is_entered
+
+
+# C4
+def test_call_that_is_refused_here_is_recorded_as_an_attempt(runs: MemoryRuns) -> None:
+    """What it raised is in the stream, each time, and nothing else of the call."""
+    block = entered(runs, Limits(parameters_max=1))
+    block.writer().record(ParametersLogged({"lr": 1}))
+    for value in (2, 2):
+        with pytest.raises(ParameterImmutableError) as caught:
+            block.writer().record(ParametersLogged({"lr": value}))
+    with pytest.raises(LimitExceededError):
+        block.writer().record(ParametersLogged({"lr": 1, "more": 2}))
+    block.leave(None)
+    told = [event.body for event in runs.events() if isinstance(event.body, CallRefused)]
+    assert [(one.code, one.name, one.value) for one in told] == [
+        ("param_immutable", "lr", "2"),
+        ("param_immutable", "lr", "2"),
+        ("param_limit", "more", "2"),
+    ]
+    assert told[0].message == caught.value.message
+    assert told[0].facts == {"is": "1"}
+    assert runs.types().count("parameters_logged") == 1

@@ -16,7 +16,6 @@ import pytest
 from tests.unit.producer.spools import bits, events_of, new_folder, points_of
 from trialog.segment_file import allocate
 from trialog.spool import (
-    DROPPED_TAG,
     FIRST_SEGMENT_BYTES,
     RESERVE_BYTES,
     ROOM_CHECK_S,
@@ -29,7 +28,7 @@ from trialog.spool import (
 from trialog.spool_folder import Ack, SpoolFolder
 from trialog.stream import StreamReader
 from trialog_schemas.errors import ValidationError
-from trialog_schemas.events import MetricsLogged, ParametersLogged, RunEnded, TagsSet
+from trialog_schemas.events import DROPPED_TAG, MetricsLogged, ParametersLogged, RunEnded, TagsSet
 from trialog_schemas.limits import RECORD_BYTES_MAX
 
 if TYPE_CHECKING:

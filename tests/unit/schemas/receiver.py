@@ -87,6 +87,7 @@ def stored(state: RunState) -> str:
             "failure_message": state.failure_message,
             "parameters": dict(state.parameters),
             "points": state.points,
+            "tags": dict(state.tags),
             "artifacts": {
                 name: [one.content, one.version] for name, one in state.artifacts.items()
             },

@@ -10,6 +10,7 @@ from trialog_schemas.catalog_rules import CatalogState, decide_catalog, evolve_c
 from trialog_schemas.events import (
     ArtifactLogged,
     Body,
+    CallRefused,
     ExperimentCreated,
     ExperimentDeleted,
     MetricsLogged,
@@ -94,7 +95,7 @@ REFUSALS = [
         "step",
         "-7",
         "0 to 2**63-1",
-        "give such a number, or −1 for none",
+        "give such a number or None",
     ),
     Row(
         refusal(MetricsLogged((long(1, at_us=2**62),))),
@@ -153,6 +154,30 @@ REFUSALS = [
         "write it like",
     ),
     Row(refusal(TagsSet({"": "v"})), "invalid", "tag key", "''", "1 to 128", "shorten or fill it"),
+    Row(
+        refusal(TagsSet({}, ("x" * 129,))),
+        "invalid",
+        "tag key",
+        "has 129 characters",
+        "1 to 128",
+        "shorten or fill it",
+    ),
+    Row(
+        refusal(TagsSet({f"k{at}": "v" for at in range(50)}), TagsSet({"one more": "v"})),
+        "tag_limit",
+        "tag 'one more'",
+        "'v'",
+        "has 50 tags and that is the limit",
+        "remove one",
+    ),
+    Row(
+        refusal(CallRefused("of_my_own", "no")),
+        "invalid",
+        "refused call",
+        "'of_my_own'",
+        "allowed are artifact_limit, artifact_size, invalid, param_immutable, param_limit",
+        "give one of them",
+    ),
 ]
 
 _R1 = RunCreated(R1, "exp", "r", E1)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.schemas.message_rows import ERRORS, PLAIN_TYPE_ERRORS, Row, error
 from tests.unit.schemas.refusal_rows import CATALOG_REFUSALS, REFUSALS, refusal
-from trialog_schemas import catalog_rules, limits, names, rules
+from trialog_schemas import catalog_rules, illegal, limits, names, rules
 from trialog_schemas.errors import ClientError
 from trialog_schemas.events import ParametersLogged, Rejection
 
@@ -76,6 +76,7 @@ def test_refusal_has_its_code(row: Row) -> None:
         ("point_limit", {"limit": 1, "points": 2}),
         ("artifact_limit", {"limit": 1}),
         ("artifact_size", {"limit": 9}),
+        ("tag_limit", {"limit": 50}),
         ("experiment_limit", {"limit": 0}),
     ],
 )
@@ -103,7 +104,7 @@ def _codes_in(module: object) -> set[str]:
 def test_every_code_has_a_row_and_is_in_the_law() -> None:
     """The tables of the two laws, the code and this table name the same refusals."""
     for module, rows in ((rules, REFUSALS), (catalog_rules, CATALOG_REFUSALS)):
-        codes = _codes_in(module)
+        codes = _codes_in(module) | _codes_in(illegal)
         assert {row.code for row in rows} == codes
         law = inspect.getdoc(module) or ""
         assert codes <= set(re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", law))
@@ -122,7 +123,7 @@ def _sentences(module: object) -> list[str]:
     return pieces
 
 
-@pytest.mark.parametrize("module", [names, limits, rules, catalog_rules])
+@pytest.mark.parametrize("module", [names, limits, illegal, rules, catalog_rules])
 def test_every_sentence_of_the_package_has_a_row(module: object) -> None:
     """No error is worded without a row that provokes it."""
     said = [message_of(row) for row in ALL]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit.schemas.factories import AT_US, SHA, SHB, artifact, event, long, wide
 from trialog_schemas.events import (
+    DROPPED_TAG,
     ArtifactLogged,
     Body,
+    CallRefused,
     MetricsLogged,
     ModelInfo,
     ParametersLogged,
+    Rejection,
     RunEnded,
     RunJoined,
     RunResumed,
@@ -237,6 +241,85 @@ def test_events_after_the_end_are_still_applied() -> None:
 
 
 def test_tags_of_a_foreign_producer_that_are_illegal_are_refused() -> None:
-    """Tags are judged again by the projection."""
+    """Tags are judged again by the projection, and so are the keys of those to remove."""
     _, (verdict,) = judged(RunState(), TagsSet({"k": "v" * 257}))
     assert codes(verdict) == ["invalid"]
+    many = tuple(f"k{at}" for at in range(51))
+    for body in (TagsSet({"k": "v"}, ("",)), TagsSet({"k": "v"}, many)):
+        state, (verdict,) = judged(RunState(), body)
+        assert codes(verdict) == ["invalid"]
+        assert state.tags == {}
+
+
+# A5
+@pytest.mark.parametrize("there", [48, 49, 50])
+def test_tags_of_a_run_are_counted_over_all_that_were_set(there: int) -> None:
+    """At 49 one of two fits, the first; a key that is there is set again at any number."""
+    full = {f"k{at:02}": "v" for at in range(there)}
+    more = TagsSet({"k00": "new", "a": "1", "b": "2"})
+    state, verdicts = judged(RunState(), TagsSet(full), more)
+    expected = dict(list({"a": "1", "b": "2"}.items())[: 50 - there])
+    assert state.tags == full | {"k00": "new"} | expected
+    assert [one.name for one in verdicts[1].rejections] == ["a", "b"][50 - there :]
+    assert set(codes(verdicts[1])) <= {"tag_limit"}
+
+
+# A5
+def test_tag_that_is_removed_makes_room_also_in_the_same_call() -> None:
+    """A key that is set and removed at once is removed, and needs no room."""
+    full = {f"k{at:02}": "v" for at in range(50)}
+    state, verdicts = judged(
+        RunState(),
+        TagsSet(full),
+        TagsSet({"new": "1", "gone": "1"}, ("k00", "gone")),
+        TagsSet({"k00": "again"}),
+        TagsSet({}, ("k01", "never there")),
+        TagsSet({"k00": "again", "k01": "too much"}),
+    )
+    assert [codes(one) for one in verdicts] == [[], [], ["tag_limit"], [], ["tag_limit"]]
+    live = {key for key, value in state.tags.items() if value is not None}
+    assert live == (set(full) - {"k01"}) | {"new"}
+    assert (state.tags["gone"], state.tags["never there"]) == (None, None)
+
+
+def test_tag_of_what_was_dropped_needs_no_room() -> None:
+    """A run that has lost calls says so, whatever other tags it has."""
+    full = {f"k{at:02}": "v" for at in range(50)}
+    state, verdicts = judged(RunState(), TagsSet(full), TagsSet({DROPPED_TAG: "3"}), TagsSet(full))
+    assert [codes(one) for one in verdicts] == [[], [], []]
+    assert state.tags == full | {DROPPED_TAG: "3"}
+    state, verdicts = judged(RunState(), TagsSet({DROPPED_TAG: "3"}), TagsSet(full))
+    assert [codes(one) for one in verdicts] == [[], []]
+
+
+# C4
+def test_refused_call_is_refused_as_what_it_has_raised() -> None:
+    """Code, words, name, value and the numbers are the call's own; that it raised is a fact."""
+    told = Rejection("param_limit", "too many", "p", "1", {"limit": 300})
+    body = CallRefused(told.code, told.message, told.name, told.value, told.facts)
+    state, (verdict,) = judged(RunState(), body)
+    assert (state, verdict.accepted) == (RunState(), None)
+    assert verdict.rejections == (replace(told, facts={"limit": 300, "raised": "in the call"}),)
+
+
+def test_refused_call_of_a_foreign_producer_is_cut_to_what_a_refusal_has() -> None:
+    """Megabytes, facts of its own and codes that no call has do not reach the tables."""
+    long = "x" * 10**6
+    body = CallRefused("invalid", long, long, long, {"is": long, "limit": 5, "mine": long})
+    _, (verdict,) = judged(RunState(), body)
+    (one,) = verdict.rejections
+    assert [len(part or "") for part in (one.message, one.name, one.value)] == [512, 256, 80]
+    assert one.facts == {"is": "x" * 80, "limit": 5, "raised": "in the call"}
+    _, (verdict,) = judged(RunState(), CallRefused(long, "no"))
+    assert (codes(verdict), verdict.accepted) == (["invalid"], None)
+
+
+def test_illegal_part_is_refused_with_the_parts_of_its_error() -> None:
+    """Field, value and limit are those that the call itself would have raised."""
+    _, (verdict,) = judged(RunState(), ParametersLogged({"p": "x" * 257, "a\n": 1}))
+    parts = [(one.value, one.facts) for one in verdict.rejections]
+    assert parts[0][1] == {"field": "p", "limit": "256"}
+    assert parts[1] == (
+        r"'a\n'",
+        {"field": "parameter name", "limit": "letters digits _ - . / : space"},
+    )

@@ -18,6 +18,7 @@ from trialog_schemas.events import (
     ArtifactLogged,
     Block,
     Body,
+    CallRefused,
     MetricsLogged,
     ModelInfo,
     ParametersLogged,
@@ -85,6 +86,7 @@ BODIES: st.SearchStrategy[Body] = st.one_of(
     st.lists(BLOCKS, max_size=3).map(lambda blocks: MetricsLogged(tuple(blocks))),
     ARTIFACTS,
     st.dictionaries(st.sampled_from(["k", ""]), st.text("v", max_size=2)).map(TagsSet),
+    st.builds(CallRefused, st.sampled_from(["param_limit", "?"]), st.sampled_from(["", "no"])),
     st.builds(RunStarted, st.just("e"), st.just("r"), LIMITS),
     st.just(RunResumed()),
     st.just(RunJoined()),
@@ -288,15 +290,23 @@ LEGAL: dict[type[RunBody], RunBody] = {
     MetricsLogged: MetricsLogged((long_of([("x", 0, 1.0)]),)),
     ArtifactLogged: ArtifactLogged("a", "file", "a/b", sha256=SHA, size=1),
     TagsSet: TagsSet({"k": "v"}),
+    CallRefused: CallRefused("param_limit", "too many"),
 }
 
 
 @pytest.mark.parametrize("name", RUN_TYPES)
 def test_every_event_of_a_run_has_a_verdict(name: str) -> None:
-    """The law's table names every type of event, and a legal one of each is accepted whole."""
+    """The law's table names every type of event, and a legal one of each is accepted whole.
+
+    But for a refused call, which is refused as what it says.
+    """
     assert name in (inspect.getdoc(rules) or "")
     body = LEGAL[RUN_TYPES[name]]
-    assert decide_body(RunState(), body) == Verdict(body)
+    verdict = decide_body(RunState(), body)
+    if isinstance(body, CallRefused):
+        assert (verdict.accepted, len(verdict.rejections)) == (None, 1)
+    else:
+        assert verdict == Verdict(body)
 
 
 def test_empty_events_are_neither_accepted_nor_refused() -> None:
@@ -318,6 +328,7 @@ def test_state_has_what_a_store_must_keep() -> None:
         "parameters",
         "points",
         "artifacts",
+        "tags",
     ]
     assert [one.name for one in fields(ArtifactState)] == ["content", "version"]
 

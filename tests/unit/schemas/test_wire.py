@@ -20,6 +20,7 @@ from trialog_schemas.events import (
     NIL_ID,
     ArtifactLogged,
     Body,
+    CallRefused,
     Event,
     ExperimentCreated,
     ExperimentDeleted,
@@ -84,6 +85,7 @@ BODIES: list[Body] = [
     MetricsLogged((wide(3), long(5))),
     ArtifactLogged("m", "model", "x/y", uri="s3://b/k", model=ModelInfo("t", "f", "1")),
     TagsSet({"a": "b"}, ("c",)),
+    CallRefused("param_limit", "too many", "p", "1", {"limit": 300, "is": "x"}),
 ]
 
 
