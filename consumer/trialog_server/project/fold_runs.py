@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
@@ -24,15 +24,17 @@ from trialog_server.project.runs import Writer
 from trialog_server.project.series import Piece, fold_group, groups_of, pieces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from trialog_schemas.decode import AnyEvent
-    from trialog_schemas.rules import Verdict
+    from trialog_schemas.rules import RunState, Verdict
     from trialog_server.log.base import Partition
     from trialog_server.project.decode import Decoded
     from trialog_server.project.rows import Row
     from trialog_server.project.runs import KnownRun
     from trialog_server.project.telemetry import Telemetry
+
+    Judge: TypeAlias = Callable[[RunState, Event], Verdict]
 
 _log = structlog.get_logger(__name__)
 
@@ -93,11 +95,17 @@ def quarantining(run_id: str, log_offset: int) -> Iterator[None]:
 
 
 def fold_run(
-    run: KnownRun, records: Sequence[Decoded], partition: Partition, *, merge_chunks_min: int
+    run: KnownRun,
+    records: Sequence[Decoded],
+    partition: Partition,
+    *,
+    merge_chunks_min: int,
+    judge: Judge = decide,
 ) -> Folded:
     """Fold the records of one run, in order, into rows; changes `run` in place.
 
-    Metrics that have `merge_chunks_min` small chunks are named in `ripe` and counted anew.
+    Metrics that have `merge_chunks_min` small chunks are named in `ripe` and counted anew. `judge`
+    is the law; only tests that plant a broken one give another.
 
     Raises:
         FoldError: a defect of ours; `run` is then half changed and must be forgotten.
@@ -105,7 +113,7 @@ def fold_run(
     folded = Folded()
     for record in records:
         with quarantining(run.run_id, record.log_offset):
-            _fold_record(run, record, partition, folded)
+            _fold_record(run, record, partition, folded, judge)
     # This looks at all records at once: a fault here counts as one of the first of them.
     with quarantining(run.run_id, records[0].log_offset):
         _finish(run, partition, folded)
@@ -116,7 +124,9 @@ def fold_run(
     return folded
 
 
-def _fold_record(run: KnownRun, record: Decoded, partition: Partition, folded: Folded) -> None:
+def _fold_record(
+    run: KnownRun, record: Decoded, partition: Partition, folded: Folded, judge: Judge
+) -> None:
     header = record.header
     run.account = run.account or header.account
     writer = run.writers.get(header.writer_id)
@@ -132,7 +142,7 @@ def _fold_record(run: KnownRun, record: Decoded, partition: Partition, folded: F
             folded.rows.add("insert_dead", dead_row(partition, record, event.reason))
             folded.dead += 1
         else:
-            _fold_event(run, record, event, partition, folded)
+            _fold_event(run, record, event, partition, folded, judge)
     writer.move_to(record.log_offset, fresh[-1])
     folded.touched_writers.add(header.writer_id)
     folded.events += len(fresh)
@@ -166,9 +176,14 @@ def check_sequence(
 
 
 def _fold_event(
-    run: KnownRun, record: Decoded, event: Event, partition: Partition, folded: Folded
+    run: KnownRun,
+    record: Decoded,
+    event: Event,
+    partition: Partition,
+    folded: Folded,
+    judge: Judge,
 ) -> None:
-    verdict = decide(run.state, event)
+    verdict = judge(run.state, event)
     if verdict.rejections:
         run.rejected += len(verdict.rejections)
         folded.rejections += len(verdict.rejections)
