@@ -24,6 +24,7 @@ from tests.unit.schemas.run_model import (
     Parameters,
     Points,
     Said,
+    Tags,
 )
 from trialog_schemas.events import (
     ArtifactLogged,
@@ -35,6 +36,7 @@ from trialog_schemas.events import (
     RunJoined,
     RunResumed,
     RunStarted,
+    TagsSet,
 )
 from trialog_schemas.limits import Limits
 from trialog_schemas.rules import ArtifactState, RunState, Verdict, decide, evolve
@@ -72,6 +74,8 @@ def body_of(said: Said) -> Body:
             return _ENTERED[said.how]
         case Left():
             return RunEnded(said.status, said.message, is_owner=said.is_owner)
+        case Tags():
+            return TagsSet(dict(said.values), said.removed)
 
 
 def stored(state: RunState) -> str:
@@ -114,6 +118,7 @@ class Receiver:
     last_seqs: dict[int, int] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     contents: dict[str, list[str]] = field(default_factory=dict)
+    tags: dict[str, str | None] = field(default_factory=dict)
     refusals: list[tuple[int, int, str]] = field(default_factory=list)
 
     def deliver(self, record: Sequence[Fact]) -> None:
@@ -137,6 +142,7 @@ class Receiver:
             dict(state.parameters),
             self.points,
             self.contents,
+            self.tags,
             self.refusals,
             state.status,
             state.failure_message,
@@ -155,3 +161,6 @@ class Receiver:
         if isinstance(verdict.accepted, ArtifactLogged):
             content = (verdict.accepted.sha256 or "")[:1]
             self.contents.setdefault(verdict.accepted.name, []).append(content)
+        if isinstance(verdict.accepted, TagsSet):
+            removed = dict.fromkeys(verdict.accepted.removed)
+            self.tags = {**self.tags, **verdict.accepted.tags, **removed}

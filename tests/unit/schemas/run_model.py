@@ -52,7 +52,14 @@ class Left(NamedTuple):
     is_owner: bool
 
 
-Said: TypeAlias = Parameters | Points | Artifact | Entered | Left
+class Tags(NamedTuple):
+    """Tags that are set, and names of tags that are removed."""
+
+    values: tuple[tuple[str, str], ...]
+    removed: tuple[str, ...]
+
+
+Said: TypeAlias = Parameters | Points | Artifact | Entered | Left | Tags
 
 
 class Fact(NamedTuple):
@@ -71,6 +78,7 @@ class Outcome:
     parameters: dict[str, object] = field(default_factory=dict)
     points: list[tuple[str, int, float]] = field(default_factory=list)
     artifacts: dict[str, list[str]] = field(default_factory=dict)
+    tags: dict[str, str | None] = field(default_factory=dict)
     refusals: list[tuple[int, int, str]] = field(default_factory=list)
     status: str | None = None
     message: str | None = None
@@ -115,6 +123,8 @@ def outcome_of(delivered: list[Fact]) -> Outcome:
             codes = _log_points(outcome, fact.said, POINTS if has_started else DEFAULT_POINTS)
         elif isinstance(fact.said, Artifact):
             codes = _log_artifact(outcome, fact.said, has_started=has_started)
+        elif isinstance(fact.said, Tags):
+            codes = _set_tags(outcome, fact.said)
         outcome.refusals += [(fact.writer, fact.seq, code) for code in codes]
     _tell_status(outcome, facts)
     return outcome
@@ -162,6 +172,16 @@ def _log_artifact(outcome: Outcome, said: Artifact, *, has_started: bool) -> lis
         outcome.artifacts[said.name] = [said.content]
     elif versions[-1] != said.content:
         versions.append(said.content)
+    return []
+
+
+def _set_tags(outcome: Outcome, said: Tags) -> list[str]:
+    if any(name in ILLEGAL_NAMES for name, _ in said.values):
+        return ["invalid"]
+    for name, value in said.values:
+        outcome.tags[name] = value
+    for name in said.removed:
+        outcome.tags[name] = None
     return []
 
 
