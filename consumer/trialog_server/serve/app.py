@@ -10,7 +10,7 @@ import contextlib
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from trialog_server.ingest.gateway import Gateway
 from trialog_server.read.wait_applied import AppliedPositions
@@ -18,6 +18,7 @@ from trialog_server.serve.access import AccessGate
 from trialog_server.serve.bounds import BoundedBody
 from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
 from trialog_server.serve.page_files import page_routes
+from trialog_server.serve.questions import check_query
 from trialog_server.serve.routes_experiments import ExperimentRoutes
 from trialog_server.serve.routes_ingest import IngestRoutes
 from trialog_server.serve.routes_runs import RunRoutes
@@ -63,10 +64,13 @@ def build_app(
     )
     ingest = IngestRoutes(service)
     app.router.routes.append(ingest.hot_route())
-    app.include_router(ingest.router())
-    app.include_router(ExperimentRoutes(service).router())
-    app.include_router(RunRoutes(service).router())
-    app.include_router(ServiceRoutes(service).router())
+    for routes in (
+        ingest,
+        ExperimentRoutes(service),
+        RunRoutes(service),
+        ServiceRoutes(service),
+    ):
+        app.include_router(routes.router(), dependencies=[Depends(check_query)])
     app.router.routes.extend(page_routes())
     add_error_handlers(app)
     # The last one added is the first to see a request.

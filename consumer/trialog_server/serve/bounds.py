@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
+from trialog_schemas.errors import shown
 from trialog_schemas.limits import RECORD_BYTES_MAX, REQUEST_BYTES_MAX
 from trialog_server.serve.errors import RequestRefusedError, error_response
 
@@ -65,7 +66,12 @@ class BoundedBody:
             return
         bytes_max = body_bytes_max(scope["path"], self._artifact_bytes_max)
         watched = _Watched(receive, send, bytes_max, self._body_timeout_s)
-        declared = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        encoding = headers.get("content-encoding", "identity")
+        if encoding.strip().lower() != "identity":
+            await error_response(_encoded(encoding))(scope, receive, send)
+            return
+        declared = headers.get("content-length", "0")
         if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bytes_max:
             watched.is_cut = True
             refusal = _too_large(f"announced: {declared[:20]}", bytes_max)
@@ -112,6 +118,14 @@ class _Watched:
                 },
                 headers={"Connection": "close"},
             ) from exc
+        if message["type"] == "http.disconnect":
+            raise RequestRefusedError(
+                f"the body ended after {self._received_bytes} bytes, before it was complete; "
+                "send it again",
+                code="BadRequest",
+                status=400,
+                facts={"field": "body", "value": f"{self._received_bytes} bytes"},
+            )
         self._received_bytes += len(message.get("body", b""))
         if self._received_bytes > self._bytes_max:
             self.is_cut = True
@@ -133,6 +147,17 @@ class _Watched:
                 while (await self._receive()).get("more_body", False):
                     pass
         await self._send({"type": "http.response.body", "body": b""})
+
+
+def _encoded(encoding: str) -> RequestRefusedError:
+    # Unpacking would let a small body become any size; records are compressed by themselves.
+    return RequestRefusedError(
+        f"content encoding {shown(encoding)} is not unpacked here; send the body as it is",
+        code="UnsupportedMediaType",
+        status=415,
+        facts={"field": "content-encoding", "value": encoding, "limit": "identity"},
+        headers={"Connection": "close"},
+    )
 
 
 def _too_large(size: str, bytes_max: int) -> RequestRefusedError:

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 import pydantic
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 
-from trialog_schemas.errors import UnavailableError, ValidationError, shown
+from trialog_schemas.errors import UnavailableError, ValidationError, did_you_mean, shown
 from trialog_schemas.limits import PAGE_MAX
 from trialog_schemas.wire import Position
 from trialog_server.read.pages import TOKEN_CHARS_MAX, PageRequest
 from trialog_server.read.run_filter import FILTER_CHARS_MAX
 from trialog_server.read.texts import is_storable
-from trialog_server.serve.errors import RequestRefusedError, invalid_request
+from trialog_server.serve.errors import OPENAPI_PATH, RequestRefusedError, invalid_request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from starlette.requests import Request
+    from collections.abc import Mapping, Sequence
 
     from trialog_server.serve.service import Service
 
@@ -95,6 +94,55 @@ def check_lookup_name(field: str, name: str) -> str:
             limit=f"1..{NAME_CHARS_MAX}",
         )
     return name
+
+
+def check_query(request: Request) -> None:
+    """Refuse a query field that the route does not have, or that is given twice.
+
+    A dependency of every described route, so that a slip of the pen is noticed wherever it is made;
+    what a route takes is read from the document that describes it.
+
+    Raises:
+        ValidationError: with the field.
+    """
+    check_fields(request, _query_fields(request))
+
+
+def check_fields(request: Request, fields: Mapping[str, bool]) -> None:
+    """Refuse query fields but those given, and twice those that may not be repeated.
+
+    Raises:
+        ValidationError: with the field.
+    """
+    for name, value in request.query_params.items():
+        if name not in fields:
+            hint = did_you_mean(name, fields) or f"; see {OPENAPI_PATH} for those it has"
+            raise ValidationError(
+                f"{shown(name)} is no field of this request{hint}",
+                field=name,
+                value=value,
+                limit=f"the fields of {OPENAPI_PATH}",
+            )
+        given = request.query_params.getlist(name)
+        if len(given) > 1 and not fields[name]:
+            raise ValidationError(
+                f"{name} is given {len(given)} times, and it is unclear which one counts; "
+                "give it once",
+                field=name,
+                value=given,
+                limit="one value a field",
+            )
+
+
+def _query_fields(request: Request) -> dict[str, bool]:
+    """Return what the request's route takes in its query, and whether that may be repeated."""
+    described = request.app.openapi()["paths"][request.scope["route"].path_format]
+    parameters = described[request.method.lower()].get("parameters", ())
+    return {
+        one["name"]: one["schema"].get("type") == "array"
+        for one in parameters
+        if one["in"] == "query"
+    }
 
 
 async def read_json_body(request: Request, model: type[_Model]) -> _Model:

@@ -23,7 +23,7 @@ from trialog_server.read.list_runs import find_run
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.bounds import COMMANDS_PATH, POLICY_PATH, RECORDS_PATH
 from trialog_server.serve.errors import RequestRefusedError
-from trialog_server.serve.questions import WaitS, check_content_type, quiet_since
+from trialog_server.serve.questions import WaitS, check_content_type, check_fields, quiet_since
 from trialog_server.serve.shapes import (
     CommandJSON,
     ExperimentJSON,
@@ -74,8 +74,18 @@ class IngestRoutes:
         return Route(RECORDS_PATH, self.accept_records, methods=["POST"])
 
     def router(self) -> APIRouter:
-        """Return the other writing routes."""
+        """Return the other writing routes, and a twin of the hot one, which describes it.
+
+        The hot route comes first and answers; the twin never does.
+        """
         router = APIRouter(tags=["write"])
+        router.add_api_route(
+            RECORDS_PATH,
+            self.accept_records,
+            methods=["POST"],
+            response_model=ReceiptsJSON,
+            openapi_extra=_BINARY_BODY,
+        )
         router.add_api_route(
             COMMANDS_PATH,
             self.run_command,
@@ -98,6 +108,7 @@ class IngestRoutes:
 
     async def accept_records(self, request: Request) -> Response:
         """Append framed records to the log; the answer has a receipt for each."""
+        check_fields(request, {})
         check_content_type(request, RECORDS_TYPE)
         framed = await request.body()
         account = caller_of(request).account

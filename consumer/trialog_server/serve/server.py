@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from trialog_server.serve.errors import BAD_REQUEST, RequestRefusedError, error_response
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -45,6 +48,28 @@ class TimedHeadProtocol(H11Protocol):
         super().data_received(data)
         if not self._has_no_request():
             self._stop_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the shape of all errors; uvicorn would answer in plain text."""
+        answer = error_response(
+            RequestRefusedError(
+                f"the bytes are refused ({msg.rstrip('.').lower()}); send HTTP/1.1 with a head of "
+                f"at most {HEAD_BYTES_MAX} bytes",
+                code="BadRequest",
+                status=BAD_REQUEST,
+                facts={"field": "request", "limit": "HTTP/1.1"},
+                headers={"Connection": "close"},
+            )
+        )
+        for event in (
+            h11.Response(
+                status_code=BAD_REQUEST, headers=answer.raw_headers, reason=b"Bad Request"
+            ),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
