@@ -223,6 +223,7 @@ def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
         rows += [(f"metric {name}", _summary(one)) for name, one in answer["metrics"].items()]
         rows += [(f"artifact {one['name']}", _content(one)) for one in answer["artifacts"]]
         rows.append(("rejected", answer["rejected_count"]))
+        rows.append(("missing", answer["missing_count"]))
         _print_table(("what", "value"), rows)
 
 

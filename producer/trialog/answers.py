@@ -75,6 +75,7 @@ class RunAnswer(TypedDict):
     metrics: dict[str, SummaryAnswer]
     artifacts: list[ArtifactAnswer]
     rejected_count: int
+    missing_count: int
     points: int
     limits: dict[str, int] | None
 

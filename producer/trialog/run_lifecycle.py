@@ -86,6 +86,7 @@ def unborn_run(endpoint: Endpoint, experiment_name: str, run_name: str) -> RunAn
         "metrics": {},
         "artifacts": [],
         "rejected_count": 0,
+        "missing_count": 0,
         "points": 0,
         "limits": None,
     }

@@ -6,21 +6,13 @@ import math
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 import trialog
-from tests.services.browser import FLAGS, browser_path
+from tests.acceptance.pages import rows_of, run_page
 from trialog.client import Client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from playwright.sync_api import Page
 
 EXAMPLES = Path(__file__).parents[2] / "producer" / "examples"
 
@@ -38,24 +30,6 @@ def _run_example(name: str, session: trialog.Session, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@contextmanager
-def run_page(session: trialog.Session, run_id: str) -> Iterator[Page]:
-    """Open the page of a run in a browser, and wait until it is there."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
-        page = browser.new_page(base_url=session.url)
-        page.goto(f"/#/runs/{run_id}")
-        page.get_by_role("heading", name="Parameters").wait_for()
-        yield page
-        browser.close()
-
-
-def rows_of(page: Page, title: str) -> int:
-    """How many rows the table below a heading has, without its head and a chart's legend."""
-    section = page.locator("section").filter(has=page.get_by_role("heading", name=title))
-    return section.locator("tbody tr:not(.chart *)").count()
 
 
 # G1

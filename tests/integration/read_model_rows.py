@@ -49,6 +49,19 @@ class RunRow:
     parent_run_id: UUID | None = None
     is_deleted: bool = False
     run_id: UUID | None = None
+    rejected: int = 0
+    last_event_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRow:
+    """What a version of an artifact has beside its bytes; a model has an address."""
+
+    name: str
+    version: int = 1
+    kind: str = "artifact"
+    media_type: str = "text/plain"
+    uri: str | None = None
 
 
 class Rows:
@@ -147,18 +160,41 @@ class Rows:
             await self._chunk(run_id, name, at, (steps[part], values[part]))
 
     async def artifact(
-        self, run_id: UUID, name: str, *, version: int = 1, sha256: str | None = None
+        self, run_id: UUID, name: str, *, version: int = 1, sha256: str = "ab" * 32
     ) -> None:
         """Give a run a version of a text artifact."""
+        await self.version(run_id, ArtifactRow(name, version), sha256=sha256)
+
+    async def version(
+        self, run_id: UUID, row: ArtifactRow, *, sha256: str = "ab" * 32, size: int = 5
+    ) -> None:
+        """Give a run a version of any artifact."""
+        has_bytes = row.uri is None
         await self._pool.execute(
             "INSERT INTO gen_1.artifacts (run_id, name, version, kind, sha256, size, media_type,"
             " is_output, uri, model, at, log_offset)"
-            " VALUES ($1, $2, $3, 'artifact', $4, 5, 'text/plain', true, null, null, $5, 0)",
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, true, $8, null, $9, 0)",
             run_id,
-            name,
-            version,
-            bytes.fromhex(sha256 or "ab" * 32),
+            row.name,
+            row.version,
+            row.kind,
+            bytes.fromhex(sha256) if has_bytes else None,
+            size if has_bytes else None,
+            row.media_type,
+            row.uri,
             START,
+        )
+
+    async def gap(self, run_id: UUID, first_seq: int, last_seq: int) -> None:
+        """Say that events of a writer of the run never came."""
+        await self._pool.execute(
+            "INSERT INTO gen_1.gaps (run_id, writer_id, first_seq, last_seq, topic, partition,"
+            " log_offset) VALUES ($1, $2, $3, $4, $5, 0, 0)",
+            run_id,
+            run_id,
+            first_seq,
+            last_seq,
+            EVENTS_TOPIC,
         )
 
     async def rejection(self, run_id: UUID, seq: int, *, writer_id: UUID, item: int = 0) -> None:
@@ -194,8 +230,8 @@ class Rows:
         points = sum(len(series.values) for series in row.metrics.values())
         await self._pool.execute(
             "INSERT INTO gen_1.run_states (run_id, account, status, started_at, ended_at, tags,"
-            " points, rejected, partition, log_offset)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0)",
+            " points, rejected, last_event_at, partition, log_offset)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0)",
             run_id,
             ACCOUNT,
             row.status,
@@ -203,6 +239,8 @@ class Rows:
             ended_at,
             row.tags_set,
             points,
+            row.rejected,
+            row.last_event_at,
         )
 
     async def _chunk(

@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 import math
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
-from tests.integration.api_service import open_api, open_socket
+from tests.integration.api_service import open_api
+from tests.integration.page_views import looking_at
 from tests.integration.read_model_rows import RunRow, Series
-from tests.services.browser import FLAGS, browser_path
-from tests.services.ports import LOOPBACK
 from trialog_server.serve.access import AccessPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser
 
     from tests.integration.api_service import Api
+    from tests.integration.page_views import Colours
 
 # One browser and one service for all: starting them is what takes time.
 pytestmark = [pytest.mark.postgres, pytest.mark.asyncio(loop_scope="module")]
 
 STRANGE_NAME = "<img src=x onerror=alert(1)> \"double\" 'single' &amp; 漢字 🚀 " + "x" * 60
 KEY = "s3cret"
-Colours: TypeAlias = Literal["light", "dark"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """The system's Chromium; without one a skip, in CI a failure."""
-    path = browser_path()
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield launched
-        await launched.close()
-
-
-@asynccontextmanager
-async def looking_at(
-    browser: Browser, api: Api, colours: Colours = "light"
-) -> AsyncIterator[tuple[Page, list[str]]]:
-    """Open the page of a real server; give it with what goes wrong in it."""
-    faults: list[str] = []
-    async with open_socket(api.app) as port:
-        page = await browser.new_page(
-            base_url=f"http://{LOOPBACK}:{port}", color_scheme=colours, locale="en-GB"
-        )
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda said: faults.append(said.text) if said.type in ("error", "warning") else None,
-        )
-        page.on("dialog", lambda dialog: faults.append(f"a dialog: {dialog.message}"))
-        await page.goto("/")
-        yield page, faults
-        await page.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -163,7 +130,7 @@ async def test_page_says_what_it_leaves_out(browser: Browser, api: Api) -> None:
 
         await page.get_by_role("link", name="plain").click()
         await expect(page.get_by_role("heading", name="Refused, the first 100")).to_be_visible()
-        await page.get_by_role("button", name="lost.txt").click()
+        await page.get_by_role("button", name="lost.txt", exact=True).click()
         await expect(page.get_by_role("alert")).to_contain_text("no bytes are stored")
 
 

@@ -38,6 +38,7 @@ INSERT INTO gen_1.runs
 SELECT lpad(to_hex(g), 32, '0')::uuid, 'default', '{EXPERIMENT}', 'r' || g, true,
        now() + g * interval '1 s', g
 FROM generate_series(1, {RUNS_EACH}) g;
+UPDATE gen_1.runs SET parent_run_id = '{RUN}' WHERE name LIKE 'r770_';
 INSERT INTO gen_1.record_index
 SELECT 'trialog.events.v1', 0, g, '{RUN}', '{RUN}', g, 1, '{{}}', now()
 FROM generate_series(1, {RUNS_EACH}) g;
@@ -127,6 +128,7 @@ QUESTIONS: list[tuple[str, tuple[object, ...], str]] = [
     ("list_rejections", ("default", RUN, "trialog.events.v1", 5000, RUN, 5000, 0, PAGE),
      "rejections_run"),
     ("record_rejections", (RUN, ["trialog.events.v1"], [77]), "rejections_run"),
+    ("list_children", ("default", RUN, None, None, PAGE), "runs_parent"),
     ("near_run_names", (EXPERIMENT, PAGE), "runs_created"),
     ("near_names", ("default", PAGE), "experiments_created"),
 ]  # fmt: skip

@@ -67,6 +67,7 @@ class RunView:
     metrics: dict[str, MetricSummary]
     artifacts: tuple[ArtifactView, ...]
     rejected_count: int
+    missing_count: int
     points: int
     limits: dict[str, int] | None
 
@@ -76,11 +77,8 @@ class RunView:
         return f"arn:trialog:run/{self.account}/{self.run_id}"
 
     def is_stale(self, quiet_since: datetime) -> bool:
-        """Tell whether the run is in progress and has had no event since then.
-
-        Computed for each answer and stored nowhere: the next event ends it.
-        """
-        return self.status == "InProgress" and self.last_event_at < quiet_since
+        """Tell whether the run is in progress and has had no event since then."""
+        return is_stale(self.status, self.last_event_at, quiet_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,14 @@ class RunPage:
     runs: tuple[RunView, ...]
     next_token: str | None
     total: int
+
+
+def is_stale(status: str, last_event_at: datetime, quiet_since: datetime) -> bool:
+    """Tell whether a run is in progress and has had no event since then.
+
+    Computed for each answer and stored nowhere: the next event ends it.
+    """
+    return status == "InProgress" and last_event_at < quiet_since
 
 
 def run_from_row(row: asyncpg.Record) -> RunView:
@@ -115,6 +121,7 @@ def run_from_row(row: asyncpg.Record) -> RunView:
         metrics=_metrics(row),
         artifacts=_artifacts(row["artifacts"]),
         rejected_count=row["rejected"],
+        missing_count=row["missing"],
         points=row["points"],
         limits=row["limits"],
     )

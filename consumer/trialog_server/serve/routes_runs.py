@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from trialog_schemas.errors import ResourceNotFoundError
 from trialog_server.read.list_artifacts import VERSION_END, get_artifact, list_artifacts
+from trialog_server.read.list_children import list_children
 from trialog_server.read.list_rejections import list_rejections
 from trialog_server.read.list_runs import get_run
 from trialog_server.read.metric_series import (
@@ -34,6 +35,7 @@ from trialog_server.serve.questions import (
 )
 from trialog_server.serve.shapes import (
     ArtifactPageJSON,
+    ChildPageJSON,
     EventPageJSON,
     RejectionPageJSON,
     RunJSON,
@@ -41,6 +43,7 @@ from trialog_server.serve.shapes import (
     SeriesJSON,
     artifact_json,
     buckets_response,
+    child_json,
     event_json,
     json_response,
     rejection_json,
@@ -105,6 +108,7 @@ class RunRoutes:
         router.add_api_route(
             "/rejections", self.rejections, methods=get, response_model=RejectionPageJSON
         )
+        router.add_api_route("/children", self.children, methods=get, response_model=ChildPageJSON)
         router.add_api_route("/events", self.events, methods=get, response_model=EventPageJSON)
         router.add_api_route(
             "/artifacts", self.artifacts, methods=get, response_model=ArtifactPageJSON
@@ -165,6 +169,25 @@ class RunRoutes:
         )
         content: RejectionPageJSON = {
             "rejections": [rejection_json(rejection) for rejection in page.rejections],
+            "next_token": page.next_token,
+        }
+        return json_response(content)
+
+    async def children(
+        self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
+    ) -> Response:
+        """List a page of the runs that were opened inside the run's block, oldest first."""
+        await wait_for_positions(self._service, request)
+        page = await list_children(
+            self._service.pool,
+            caller_of(request).account,
+            UUID(run_id),
+            max_results=query.max_results,
+            next_token=query.next_token,
+        )
+        since = quiet_since(self._service)
+        content: ChildPageJSON = {
+            "children": [child_json(child, since) for child in page.children],
             "next_token": page.next_token,
         }
         return json_response(content)

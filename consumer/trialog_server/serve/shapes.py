@@ -18,11 +18,13 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trialog_schemas.wire import SHORT_NAME_BY_TOPIC, Position
+from trialog_server.read.runs import is_stale
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from trialog_server.read.experiments import ExperimentView
+    from trialog_server.read.list_children import ChildView
     from trialog_server.read.list_rejections import RejectionView
     from trialog_server.read.metric_series import Buckets, SeriesPage
     from trialog_server.read.run_events import EventView
@@ -99,6 +101,7 @@ class RunJSON(TypedDict):
     metrics: dict[str, MetricSummaryJSON]
     artifacts: list[ArtifactJSON]
     rejected_count: int
+    missing_count: int
     points: int
     limits: dict[str, int] | None
 
@@ -117,6 +120,25 @@ class RunPageJSON(TypedDict):
     runs: list[RunJSON]
     next_token: str | None
     total: int
+
+
+class ChildJSON(TypedDict):
+    """A run that was opened inside another one's block."""
+
+    run_id: str
+    run_name: str
+    experiment_name: str
+    status: str
+    is_stale: bool
+    creation_time: str
+    last_event_time: str
+
+
+class ChildPageJSON(TypedDict):
+    """A page of a run's children, oldest first."""
+
+    children: list[ChildJSON]
+    next_token: str | None
 
 
 class RejectionJSON(TypedDict):
@@ -331,8 +353,22 @@ def run_json(run: RunView, quiet_since: datetime) -> RunJSON:
         "metrics": {name: _summary_json(summary) for name, summary in run.metrics.items()},
         "artifacts": [artifact_json(artifact) for artifact in run.artifacts],
         "rejected_count": run.rejected_count,
+        "missing_count": run.missing_count,
         "points": run.points,
         "limits": run.limits,
+    }
+
+
+def child_json(child: ChildView, quiet_since: datetime) -> ChildJSON:
+    """Return a child of a run as the API shows it."""
+    return {
+        "run_id": child.run_id,
+        "run_name": child.run_name,
+        "experiment_name": child.experiment_name,
+        "status": child.status,
+        "is_stale": is_stale(child.status, child.last_event_at, quiet_since),
+        "creation_time": time_json(child.created_at),
+        "last_event_time": time_json(child.last_event_at),
     }
 
 

@@ -40,6 +40,7 @@ def view(**changed: object) -> RunView:
         "limits": None,
         "points": 0,
         "rejected": 0,
+        "missing": 0,
         "parameter_names": None,
         "parameter_values": None,
         "metric_names": None,

@@ -75,6 +75,7 @@ def run_answer(name: str = "r", **changed: object) -> RunAnswer:
         "metrics": {},
         "artifacts": [],
         "rejected_count": 0,
+        "missing_count": 0,
         "points": 0,
         "limits": None,
     }

@@ -154,6 +154,8 @@ SELECT
     s.limits,
     coalesce(s.points, 0) AS points,
     coalesce(s.rejected, 0) AS rejected,
+    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM live.gaps gap
+     WHERE gap.run_id = page.run_id) AS missing,
     parameter_rows.names AS parameter_names,
     parameter_rows.json_values AS parameter_values,
     metric_rows.names AS metric_names,

@@ -34,13 +34,14 @@ async function request(path, options = {}) {
   throw new ApiError(response.status, error.code, error.message);
 }
 
-export async function getJson(path) {
-  return (await request(path)).json();
+// Whole numbers beyond 2^53 become BigInt: a step or a parameter is shown as it is, not rounded.
+function exact(_name, value, context) {
+  if (!Number.isInteger(value) || Number.isSafeInteger(value)) return value;
+  return /^-?\d+$/.test(context?.source) ? BigInt(context.source) : value;
 }
 
-export async function postJson(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+export async function getJson(path) {
+  return JSON.parse(await (await request(path)).text(), exact);
 }
 
 export async function getBlob(path) {
@@ -48,11 +49,33 @@ export async function getBlob(path) {
 }
 
 export function runsPath(experiment) {
-  return `/api/v1/experiments/${encodeURIComponent(experiment)}/runs`;
+  return `/api/v1/experiments/${segment(experiment)}/runs`;
 }
 
 export function runPath(runId) {
-  return `/api/v1/runs/${encodeURIComponent(runId)}`;
+  return `/api/v1/runs/${segment(runId)}`;
+}
+
+// A browser reads "." and ".." as steps through the path, however they are written.
+function segment(name) {
+  if (name === "." || name === "..") throw new Error(`Nothing is called ${name} here.`);
+  return encodeURIComponent(name);
+}
+
+export function childrenPath(runId, token) {
+  return `${runPath(runId)}/children${page(token)}`;
+}
+
+export function rejectionsPath(runId, token) {
+  return `${runPath(runId)}/rejections${page(token)}`;
+}
+
+export function versionsPath(runId, token) {
+  return `${runPath(runId)}/artifacts${page(token)}`;
+}
+
+function page(token) {
+  return token ? `?${new URLSearchParams({ next_token: token })}` : "";
 }
 
 export function contentPath(runId, artifact) {

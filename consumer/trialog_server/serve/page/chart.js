@@ -23,7 +23,7 @@ export async function drawMetric(element, runId, metric) {
   const line = { stroke: colour("--line"), width: 1 };
   const axis = { stroke: colour("--soft"), grid: line, ticks: line };
   const data = [
-    buckets.step_from,
+    buckets.step_from.map(Number),
     buckets.last.map(finite),
     buckets.min.map(finite),
     buckets.max.map(finite),
@@ -35,7 +35,7 @@ export async function drawMetric(element, runId, metric) {
     scales: { x: { time: false } },
     axes: [axis, axis],
     series: [
-      { label: "step" },
+      { label: "step", value: (_chart, _shown, _series, at) => exactStep(buckets, at) },
       { label: "last", stroke: colour("--accent"), width: 1.5, points },
       { label: "min", stroke: "transparent", points: { show: false } },
       { label: "max", stroke: "transparent", points: { show: false } },
@@ -46,6 +46,11 @@ export async function drawMetric(element, runId, metric) {
   if (data[1].includes(null)) element.append(gapNote(data[1]));
   if (data[1].every((value) => value === null)) return;
   new uPlot(options, data, element);
+}
+
+// What is drawn is rounded to what a number can hold; what is read must not be.
+function exactStep(buckets, at) {
+  return at === null || at === undefined ? "--" : String(buckets.step_from[at]);
 }
 
 // NaN and infinities have no height: they are said, not silently left out.

@@ -1,7 +1,10 @@
-// Shows the view that the address names: #/, #/experiments/NAME, #/runs/ID.
+// Shows the view that the address names: #/, #/experiments/NAME, #/runs/ID, #/compare?runs=ID,ID.
 
 import { rememberKey } from "/page/api.js";
-import { experimentsView, node, runsView, runView } from "/page/views.js";
+import { compareView } from "/page/compare.js";
+import { experimentsView, runsView } from "/page/experiments.js";
+import { button, node } from "/page/nodes.js";
+import { runView } from "/page/run.js";
 
 const main = document.getElementById("main");
 const trail = document.getElementById("trail");
@@ -9,11 +12,23 @@ let shown = 0;
 
 function route() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
-  const [kind, name] = path.split("/").slice(1).map(decodeURIComponent);
-  const token = new URLSearchParams(query).get("next");
-  if (kind === "experiments" && name) return () => runsView(name, token);
-  if (kind === "runs" && name) return () => runView(name);
-  return () => experimentsView(token);
+  const parameters = new URLSearchParams(query);
+  const token = parameters.get("next");
+  const [kind, ...names] = decoded(path).slice(1);
+  const [name] = names;
+  if (!kind && names.length === 0) return () => experimentsView(token);
+  if (kind === "compare" && names.length === 0) return () => compareView(parameters);
+  if (kind === "experiments" && names.length === 1 && name) return () => runsView(name, token);
+  if (kind === "runs" && names.length === 1 && name) return () => runView(name);
+  throw new Error(`The page has no ${path}; begin with the experiments.`);
+}
+
+function decoded(path) {
+  try {
+    return path.split("/").map(decodeURIComponent);
+  } catch {
+    throw new Error(`The address ${path} is cut off or misspelt.`);
+  }
 }
 
 function failure(error) {
@@ -24,8 +39,7 @@ function failure(error) {
     rememberKey(input.value);
     show();
   };
-  const button = node("button", { type: "button", onclick: use }, "Use this key");
-  return [message, node("p", {}, input, " ", button)];
+  return [message, node("p", {}, input, " ", button("Use this key", use))];
 }
 
 async function show() {
