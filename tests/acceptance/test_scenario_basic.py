@@ -95,3 +95,33 @@ def test_compare_and_plot_example_finds_the_best_row_and_draws(
     assert best["validation_accuracy"] == max(frame["validation_accuracy"])
     assert not math.isnan(float(best["learning_rate"]))
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+# B8 B22
+@pytest.mark.slow(reason="starts four processes that import trialog")
+def test_distributed_example_has_what_each_rank_logged(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """One run, which the launcher ends when all of its ranks have ended."""
+    said = _run_example("distributed.py", session, experiment_name, "3")
+    (run,) = trialog.Run.list(experiment_name, session=session)
+    assert said == f"{run.run_name} is Completed\n"
+    points = {f"rank{rank}/points": 100 for rank in range(3)}
+    assert run.parameters == points | {"world_size": 3, "rate": 0.5}
+    assert {name: (one.count, one.last == one.min) for name, one in run.metrics.items()} == {
+        f"rank{rank}/loss": (20, True) for rank in range(3)
+    }
+
+
+# B3 G6
+def test_many_trials_example_finds_the_best_of_its_runs(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """24 settings are 24 runs, and the one it names has the lowest loss of all."""
+    said = _run_example("many_trials.py", session, experiment_name)
+    runs = trialog.Run.list(experiment_name, session=session)
+    assert {(run.status, run.metrics["loss"].count) for run in runs} == {("Completed", 100)}
+    settings = {(run.parameters["rate"], run.parameters["momentum"]) for run in runs}
+    assert (len(runs), len(settings)) == (24, 24)
+    best = min(runs, key=lambda run: run.metrics["loss"].last).parameters
+    assert f"best of 24: rate {best['rate']}, momentum {best['momentum']}\n" in said
