@@ -47,7 +47,7 @@ from trialog_schemas.names import check_metric_name
 from trialog_schemas.wire import body_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from trialog.spool_folder import SpoolFolder
@@ -61,6 +61,11 @@ SEGMENT_BYTES = 4_194_304
 
 SCARCE_SEGMENT_BYTES = 32_768
 """Bytes of a segment where the disk has no room for a usual one."""
+
+SPARE_BYTES = 4096
+"""Room of a segment for what a signal handler logs while the thread it interrupts makes the next
+one. Else each handler would make one of its own, and be interrupted by the next handler, as deep as
+the stack is."""
 
 RESERVE_BYTES = 16_384
 """Room kept from the start for a run's end and the count of what was dropped: a full disk must not
@@ -107,19 +112,29 @@ class _Mapped:
 
     def __init__(self, memory: mmap.mmap) -> None:
         self.memory = memory
-        self.limit = len(memory) - CUT_BYTES
+        self.limit = [len(memory) - CUT_BYTES - SPARE_BYTES]
         self.position = [SEGMENT_HEAD.size]
 
     @property
     def room(self) -> int:
         """Bytes that still fit; negative when sealed."""
-        return self.limit - self.position[0]
+        return self.limit[0] - self.position[0]
+
+    @contextlib.contextmanager
+    def open_spare(self) -> Iterator[None]:
+        """Let what comes while the next segment is made go into the spare room of this one."""
+        before = self.limit[0]
+        self.limit[0] = len(self.memory) - CUT_BYTES
+        try:
+            yield
+        finally:
+            self.limit[0] = before
 
     def append(self, record: bytes) -> int:
         """Write a record and return where it ends; 0 when there is no room for it."""
         size, position = len(record), self.position
         end = position[0] + size
-        if end > self.limit:
+        if end > self.limit[0]:
             return 0
         self.memory[position[0] : end] = record
         position[0] = end
@@ -164,7 +179,7 @@ def _point_appender(
             if number is not None:
                 body = pack(POINT_BYTES, POINT, number, step, at_us, value)
                 record = pack_checksum(crc32(body)) + body
-                if position[0] + POINT_BYTES <= limit:
+                if position[0] + POINT_BYTES <= limit[0]:
                     memory[position[0] : position[0] + POINT_BYTES] = record
                     position[0] += POINT_BYTES
                     return
@@ -202,7 +217,7 @@ def _row_appender(segment: _Mapped, lock: threading.RLock, when_full: RowAppende
                 number, size, pack = known
                 body = pack(size, ROW, number, step, at_us, *values)
                 record = pack_checksum(crc32(body)) + body
-                if position[0] + size <= limit:
+                if position[0] + size <= limit[0]:
                     memory[position[0] : position[0] + size] = record
                     position[0] += size
                     return
@@ -401,13 +416,16 @@ class Spool:
 
     def _roll(self, size: int) -> None:
         """Go over to a new segment, with a cut at the end of the old one."""
+        with contextlib.nullcontext() if self._segment is None else self._segment.open_spare():
+            self._begin(*self._allocate_next(size))
+
+    def _allocate_next(self, size: int) -> tuple[int, mmap.mmap]:
         usual = SEGMENT_BYTES if self._number else FIRST_SEGMENT_BYTES
-        needed = SEGMENT_HEAD.size + size + CUT_BYTES + HEADER.size
+        needed = SEGMENT_HEAD.size + size + SPARE_BYTES + CUT_BYTES + HEADER.size
         try:
-            number, memory = self._allocate_free(whole_pages(max(usual, needed)))
+            return self._allocate_free(whole_pages(max(usual, needed)))
         except OSError:
-            number, memory = self._allocate_free(whole_pages(max(SCARCE_SEGMENT_BYTES, needed)))
-        self._begin(number, memory)
+            return self._allocate_free(whole_pages(max(SCARCE_SEGMENT_BYTES, needed)))
 
     def _begin(self, number: int, memory: mmap.mmap) -> None:
         memory[: SEGMENT_HEAD.size] = SEGMENT_HEAD.pack(SEGMENT_MAGIC, number)

@@ -21,6 +21,7 @@ from trialog.spool import (
     ROOM_CHECK_S,
     ROW_NAMES_MAX,
     SEGMENT_BYTES,
+    SPARE_BYTES,
     NoRoomError,
     Place,
     Spool,
@@ -318,6 +319,34 @@ def test_spool_of_eight_threads_keeps_every_point_once(folder: SpoolFolder) -> N
     cutter.join(DEADLINE_S)
     steps = sorted(step for step, _, _ in points_of(events(folder))["loss"])
     assert steps == list(range(40_000))
+
+
+def test_handler_that_logs_while_the_next_segment_is_made_makes_none_itself(
+    folder: SpoolFolder,
+) -> None:
+    """Whenever one is made such a handler comes: what it logs goes into the one before."""
+    handled = 0
+
+    def interrupted(path: Path, size: int) -> mmap.mmap:
+        nonlocal handled
+        if path.suffix == ".spool" and path.stem != "000001":
+            spool.append_point("signal", handled, 1, 0.5)
+            spool.append_row(("signals", "count"), handled, 1, (1.0, float(handled)))
+            handled += 1
+            if handled == 2:  # too large for that room: it needs a segment of its own
+                spool.append_event(ParametersLogged({"large": "x" * SPARE_BYTES}))
+        return allocate(path, size)
+
+    spool = Spool(folder, interrupted)
+    for step in range(150_000):
+        spool.append_point("loss", step, step, 0.5)
+    assert handled == 4  # also when the place of the outer one has been taken by the inner
+    found = events(folder)
+    points = points_of(found)
+    assert [step for step, _, _ in points["loss"]] == list(range(150_000))
+    for name in ("signal", "count"):
+        assert [step for step, _, _ in points[name]] == [0, 1, 2, 3]
+    assert [event for event in found if isinstance(event.body, ParametersLogged)]
 
 
 def test_spool_keeps_what_a_signal_handler_logs_amid_a_log_call(folder: SpoolFolder) -> None:
