@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trialog.client import Client, number
-from trialog.compare import search_runs
+from trialog.compare import check_tag_keys, search_runs
 from trialog.experiment import check_page
 from trialog.export_formats import FORMATS
 from trialog.output import CLOSED, drop_output, echo, escape_unknown_characters, lost
@@ -134,28 +134,30 @@ def list_things(
 @click.option("--filter", "where", help="params.lr > 0.1 and metrics.loss.min < 0.5")
 @click.option("--order-by", help="metrics.accuracy DESC")
 @click.option("--max-results", type=click.IntRange(1), help="rows at most  [default: all]")
+@click.option("--tag", "tags", multiple=True, help="a tag to show too; may be repeated")
 @_url
 @_json
 def compare_runs(
     experiment: str,
-    where: str | None,
-    order_by: str | None,
     max_results: int | None,
+    tags: tuple[str, ...],
     url: str | None,
     *,
     as_json: bool,
+    **question: str | None,
 ) -> None:
     """Compare the runs of EXPERIMENT side by side.
 
     One row a run: its parameters, then the last value of each metric.
     """
     with _plain_errors():
-        name = names.check_experiment_name(experiment)
-        runs = list(search_runs(_endpoint(url), name, (where, order_by), max_results))
+        name, keys = names.check_experiment_name(experiment), check_tag_keys(tags)
+        asked = question["where"], question["order_by"]
+        runs = list(search_runs(_endpoint(url), name, asked, max_results))
         parameters = list(dict.fromkeys(key for run in runs for key in run["parameters"]))
         metrics = list(dict.fromkeys(key for run in runs for key in run["metrics"]))
-        rows = [_compare_row(run, parameters, metrics) for run in runs]
-        _print(runs, ("run", "status", *parameters, *metrics), rows, as_json=as_json)
+        rows = [_compare_row(run, keys, parameters, metrics) for run in runs]
+        _print(runs, ("run", "status", *keys, *parameters, *metrics), rows, as_json=as_json)
 
 
 @cli.command()
@@ -375,13 +377,14 @@ def _run_row(run: RunAnswer) -> tuple[object, ...]:
 
 
 def _compare_row(
-    run: RunAnswer, parameters: Sequence[str], metrics: Sequence[str]
+    run: RunAnswer, tags: Sequence[str], parameters: Sequence[str], metrics: Sequence[str]
 ) -> tuple[object, ...]:
     known = run["parameters"]
     found = [_value(known[name]) if name in known else None for name in parameters]
     summaries = [run["metrics"].get(name) for name in metrics]
     last = [None if one is None else f"{number(one['last']):.6g}" for one in summaries]
-    return (run["run_name"], _status(run), *found, *last)
+    told = [run["tags"].get(key) for key in tags]
+    return (run["run_name"], _status(run), *told, *found, *last)
 
 
 if __name__ == "__main__":

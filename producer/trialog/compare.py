@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from trialog.client import Client, number
 from trialog.settings import session_of
@@ -12,7 +13,7 @@ from trialog_schemas.errors import ValidationError, shown
 from trialog_schemas.limits import PAGE_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 _FIXED_COLUMNS = ("run_name", "creation_time", "status")
 
 
-def compare(
+def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
     experiment_name: str,
     filter: str | None = None,  # noqa: A002  the name that users of every tracker know
     order_by: str | None = None,
     max_results: int | None = None,
     session: Session | None = None,
     *,
+    tags: Sequence[str] = (),
     sagemaker_session: Session | None = None,
 ) -> pd.DataFrame:
     """Return the runs of an experiment as a DataFrame, newest first unless ordered otherwise.
@@ -40,15 +42,18 @@ def compare(
         order_by: for example `metrics.accuracy DESC`; runs without the value come last.
         max_results: rows at most, from 1 on; None gives all.
         session: where and as whom; None takes the environment.
+        tags: keys of tags that get a column `tags.KEY` each, for example `optuna.state`.
         sagemaker_session: another name for `session`.
 
     Returns:
         One row a run with the columns run_name, creation_time (UTC), status, then one for each
         parameter and one for each metric (its last value, NaN where a run lacks it). A name that
-        is both gives `params.NAME` and `metrics.NAME`.
+        is both gives `params.NAME` and `metrics.NAME`. A tag's column comes before those; it has
+        None where a run lacks the tag.
 
     Raises:
-        ValidationError: a filter or order that cannot be read, or an illegal number of rows.
+        ValidationError: a filter or order that cannot be read, an illegal number of rows, or a
+            key that no tag can have.
         ResourceNotFoundError: no live experiment has this name.
         ImportError: pandas is not installed.
     """
@@ -58,10 +63,11 @@ def compare(
         raise ImportError("trialog.compare gives a DataFrame; install pandas for it") from exc
 
     check_runs_max(max_results)
+    keys = check_tag_keys(tags)
     name = names.check_experiment_name(experiment_name)
     endpoint = session_of(session, sagemaker_session).resolve()
     runs = list(search_runs(endpoint, name, (filter, order_by), max_results))
-    columns = _columns(runs)
+    columns = _columns(runs, keys)
     return pd.DataFrame([_row(run, columns) for run in runs], columns=list(columns))
 
 
@@ -74,6 +80,18 @@ def check_runs_max(max_results: object) -> None:
             value=max_results,
             limit="1..",
         )
+
+
+def check_tag_keys(keys: object) -> list[str]:
+    """Return the keys of tags that are asked for; raise ValidationError if they are none."""
+    if isinstance(keys, str) or not isinstance(keys, Iterable):
+        raise ValidationError(
+            f"tags is {shown(keys)}, allowed is a list of keys of tags; give ['optuna.state']",
+            field="tags",
+            value=keys,
+        )
+    asked = [{"Key": key, "Value": ""} for key in keys]
+    return list(names.check_tags(cast("Sequence[Mapping[str, str]]", asked)))
 
 
 def search_runs(
@@ -101,12 +119,13 @@ def search_runs(
             return
 
 
-def _columns(runs: list[RunAnswer]) -> dict[str, tuple[str, str]]:
+def _columns(runs: list[RunAnswer], tags: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
     """Return each column's name with where it comes from, in order of first appearance."""
     parameters = dict.fromkeys(name for run in runs for name in run["parameters"])
     metrics = dict.fromkeys(name for run in runs for name in run["metrics"])
-    shared = (parameters.keys() & metrics.keys()) | set(_FIXED_COLUMNS)
     columns = {name: ("run", name) for name in _FIXED_COLUMNS}
+    columns |= {f"tags.{key}": ("tags", key) for key in tags}
+    shared = (parameters.keys() & metrics.keys()) | columns.keys()
     for kind, found in (("params", parameters), ("metrics", metrics)):
         for name in found:
             columns[f"{kind}.{name}" if name in shared else name] = (kind, name)
@@ -125,6 +144,8 @@ def _row(
     for kind, name in columns.values():
         if kind == "run":
             row.append(fixed[name])
+        elif kind == "tags":
+            row.append(run["tags"].get(name))
         elif kind == "params":
             row.append(run["parameters"].get(name, float("nan")))
         else:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 import optuna
 import pytest
+from click.testing import CliRunner
 from optuna.storages.journal import JournalFileBackend
 
 import trialog
+from trialog.__main__ import cli
+from trialog.client import Client
 from trialog.integrations.optuna import TrialogCallback
 from trialog.integrations.trial_runs import run_name_of
 
@@ -87,6 +90,38 @@ def optimize_in_processes(
     return study
 
 
+def say(session: trialog.Session, *arguments: str) -> str:
+    """Return what a command prints."""
+    environment = {"TRIALOG_URL": str(session.url), "COLUMNS": "200"}
+    done = CliRunner().invoke(cli, arguments, env=environment)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def check_readers(session: trialog.Session, experiment_name: str) -> None:
+    """Hold what list, compare, show and the API tell of the trials' states against the study."""
+    states = {f"two-layers-{number}": expected_state(number) for number in range(20)}
+    statuses = {
+        name: "Failed" if state == "failed" else "Completed" for name, state in states.items()
+    }
+    frame = trialog.compare(experiment_name, session=session, tags=["optuna.state"])
+    assert dict(zip(frame["run_name"], frame["tags.optuna.state"], strict=True)) == states
+    assert dict(zip(frame["run_name"], frame["status"], strict=True)) == statuses
+    has_value = dict(zip(frame["run_name"], frame["value"].notna(), strict=True))
+    assert has_value == {name: state == "complete" for name, state in states.items()}
+    assert frame["intermediate_value"].notna().all()
+
+    listed = [line.split()[:2] for line in say(session, "list", experiment_name).splitlines()]
+    compared = say(session, "compare", experiment_name, "--tag", "optuna.state").splitlines()
+    for name, state in states.items():
+        assert [name, statuses[name]] in listed
+        assert [name, statuses[name], state] in [line.split()[:3] for line in compared]
+    shown = say(session, "show", experiment_name, "two-layers-1")
+    assert "pruned" in next(line for line in shown.splitlines() if "optuna.state" in line)
+    answers = Client(session.resolve()).runs(experiment_name, {})["runs"]
+    assert {one["run_name"]: one["tags"]["optuna.state"] for one in answers} == states
+
+
 # G6
 @pytest.mark.slow(reason="three processes import Optuna and do 20 trials")
 def test_twenty_trials_of_three_processes_are_twenty_runs(
@@ -111,6 +146,7 @@ def test_twenty_trials_of_three_processes_are_twenty_runs(
         )
     found = trialog.compare(experiment_name, order_by="metrics.value ASC", session=session)
     assert found["run_name"].iloc[0] == f"two-layers-{study.best_trial.number}"
+    check_readers(session, experiment_name)
 
 
 # G6

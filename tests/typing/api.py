@@ -92,6 +92,7 @@ def reading(session: trialog.Session) -> None:
     assert_type(run.metric_series("loss")["value"], list[float])
     assert_type(run.read_artifact("notes"), bytes)
     frame: pd.DataFrame = trialog.compare("e", "params.lr > 0.1", "metrics.loss ASC", 10, session)
+    trialog.compare("e", tags=["optuna.state"], sagemaker_session=session)
     assert_type(frame, pd.DataFrame)
     run.log_metric("loss", 0.5)  # type: ignore[attr-defined]
 

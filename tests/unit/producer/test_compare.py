@@ -85,6 +85,24 @@ def test_parameter_named_like_a_fixed_column_does_not_hide_it() -> None:
     assert (row[0], row[2], row[3], row[4]) == ("r", "Completed", "mine", 1.0)
 
 
+# G6
+def test_tags_that_are_asked_for_have_columns_before_the_parameters() -> None:
+    """None where a run lacks the tag; a parameter of the column's name does not hide it."""
+    first = run_answer("one", parameters={"tags.state": 1})
+    first["tags"] = {"state": "pruned", "team": "red"}
+    runs = [first, run_answer("two")]
+    columns = _columns(runs, ["state"])
+    assert list(columns)[3:] == ["tags.state", "params.tags.state"]
+    assert [_row(run, columns)[3] for run in runs] == ["pruned", None]
+
+
+@pytest.mark.parametrize("tags", ["state", 7, None, [""], ["x" * 129], [7], ["a", "a"]])
+def test_keys_of_tags_that_are_none_are_refused_before_anybody_is_asked(tags: object) -> None:
+    """A text is one key and not a list of letters."""
+    with pytest.raises(trialog.ValidationError, match="tag"):
+        trialog.compare("e", tags=tags)  # type: ignore[arg-type]  # that is what is tested
+
+
 # D7
 def test_last_values_that_are_no_numbers_in_json_come_back_as_such() -> None:
     """NaN and the infinities of a metric are in the table."""
