@@ -20,7 +20,7 @@ from trialog_schemas.errors import (
 )
 from trialog_schemas.limits import Limits
 from trialog_server.artifacts import ArtifactStore
-from trialog_server.commands import api, rebuild_tables, up, verify_tables, worker
+from trialog_server.commands import api, checkpoint, rebuild_tables, up, verify_tables, worker
 from trialog_server.log.memory import MemoryLog
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
@@ -152,7 +152,7 @@ def test_consumer_readme_says_which_commands_read_a_variable() -> None:
         listed = set(readers.split(", ")) - {"SDK"}
         reading = {
             command.name
-            for command in (up, api, worker, rebuild_tables, verify_tables)
+            for command in (up, api, worker, rebuild_tables, verify_tables, checkpoint)
             if any(name.strip("`") == parameter.envvar for parameter in command.params)
         }
         assert listed == reading, name

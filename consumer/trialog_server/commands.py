@@ -177,23 +177,53 @@ def rebuild_tables(*, way: Way | None, as_json: bool, **flags: object) -> None:
         run(lambda: run_rebuild(settings, way or "on", as_json=as_json))
 
 
+_file = click.Path(dir_okay=False, path_type=Path)
+
+
 @service.command("verify")
 @_data_dir
 @_kafka
 @_postgres
 @_partitions
+@click.option("--checkpoint", "path", type=_file, help="file that the log must agree with as well")
+@click.option("--public-key", type=_file, help="PEM file of the key that must have signed it")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of lines")
-def verify_tables(*, as_json: bool, **flags: object) -> None:
+def verify_tables(
+    *, path: Path | None, public_key: Path | None, as_json: bool, **flags: object
+) -> None:
     """Replay the log beside the live tables and compare every row and every chain.
 
     The service may run meanwhile, or not. Exit status 1 says that something differs.
     """
+    if public_key is not None and path is None:
+        raise click.UsageError("--public-key is for the signature of a --checkpoint; give both")
     with plain_errors():
         settings = _settings(flags)
-        from trialog_server.verify_command import run_verify  # noqa: PLC0415
+        from trialog_server.verify_command import read_signed, run_verify  # noqa: PLC0415
 
-        if not run(lambda: run_verify(settings, as_json=as_json)):
+        signed = None if path is None else read_signed(path, public_key)
+        if not run(lambda: run_verify(settings, signed, as_json=as_json)):
             raise click.exceptions.Exit(1)
+
+
+@service.command("checkpoint")
+@_data_dir
+@_kafka
+@_postgres
+@_partitions
+@click.option("--key", type=_file, required=True, help="PEM file of an Ed25519 private key")
+@click.option("--new-key", is_flag=True, help="make the key, and its public half in KEY.pub")
+@click.option("--output", type=_file, required=True, help="new file for the checkpoint")
+def checkpoint(*, key: Path, new_key: bool, output: Path, **flags: object) -> None:
+    """Sign what the log holds up to now, into a file to be kept elsewhere.
+
+    `trialog verify --checkpoint FILE` then finds any later change to those records.
+    """
+    with plain_errors():
+        settings = _settings(flags)
+        from trialog_server.verify_command import run_checkpoint  # noqa: PLC0415
+
+        run(lambda: run_checkpoint(settings, key, output, is_new_key=new_key))
 
 
 def say_ready(url: str) -> None:

@@ -1,40 +1,151 @@
-"""What `trialog verify` shows and says; the verification itself is in `project/verify.py`."""
+"""What `trialog verify` and `trialog checkpoint` show and say; the work is in `project`."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+import click
 import orjson
 
 from trialog.output import echo
+from trialog_schemas.errors import ValidationError
 from trialog_server.processes import beside_service
-from trialog_server.project.verify import verify
+from trialog_server.project.checkpoint import (
+    broken_partitions,
+    make_key,
+    read_checkpoint,
+    read_private_key,
+    read_public_key,
+    sign,
+)
+from trialog_server.project.verify import live_chains, verify
 from trialog_server.rebuild_command import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from trialog_server.log.base import Partition
+    from trialog_server.project.checkpoint import SignedCheckpoint
     from trialog_server.project.verify import Verification
     from trialog_server.settings import ServerSettings
 
 
-async def run_verify(settings: ServerSettings, *, as_json: bool) -> bool:
+async def run_verify(
+    settings: ServerSettings, signed: SignedCheckpoint | None, *, as_json: bool
+) -> bool:
     """Verify the read model of a service and say what was found; tell whether that is nothing.
 
     Args:
         settings: where its data is.
+        signed: a checkpoint that the log must agree with as well.
         as_json: print one JSON object instead of lines.
     """
+    broken: list[Partition] = []
     async with beside_service(settings) as (dsn, log):
+        if signed is not None:
+            with progress("records of the checkpoint") as tell:
+                broken = await broken_partitions(log, signed.checkpoint, tell)
         with progress("records") as tell:
             found = await verify(dsn, log, tell)
-    status = 0 if found.is_clean else 1
+    is_clean = found.is_clean and not broken
+    status = 0 if is_clean else 1
     if as_json:
-        echo(orjson.dumps(_json(found)), status=status)
+        echo(
+            orjson.dumps(
+                {**_json(found), "is_clean": is_clean, "checkpoint": _signed_json(signed, broken)}
+            ),
+            status=status,
+        )
     else:
-        for line in _lines(found):
+        for line in (*_signed_lines(signed, broken), *_lines(found)):
             echo(line, status=status)
-    return found.is_clean
+    return is_clean
+
+
+async def run_checkpoint(
+    settings: ServerSettings, key: Path, output: Path, *, is_new_key: bool
+) -> None:
+    """Sign how far the live tables are and what the chains are there, into a new file.
+
+    Args:
+        settings: where the service's data is.
+        key: PEM file of the private key.
+        output: the file; it must not be there yet.
+        is_new_key: make the key first; it must not be there yet.
+    """
+    async with beside_service(settings) as (dsn, _log):
+        chains = await live_chains(dsn)
+    with _plain_files():
+        if is_new_key:
+            make_key(key)
+        content = sign(chains, read_private_key(key))
+        with output.open("xb") as opened:
+            opened.write(content)
+    records = sum(count for count, _ in chains.values())
+    echo(f"{output}: {records} records in {len(chains)} partitions are signed")
+
+
+def read_signed(path: Path, public_key: Path | None) -> SignedCheckpoint:
+    """Return a checkpoint whose signature is right, by that key if one is given.
+
+    Raises:
+        ValidationError: it is no checkpoint, or another key has signed it.
+    """
+    with _plain_files():
+        signed = read_checkpoint(path)
+        wanted = signed.public_key if public_key is None else read_public_key(public_key)
+    if signed.public_key != wanted:
+        raise ValidationError(
+            f"checkpoint {str(path)!r} is signed by key {signed.public_key}, not by {wanted}; take "
+            "one that this key has signed",
+            field="checkpoint",
+            value=signed.public_key,
+            limit=wanted,
+        )
+    return signed
+
+
+@contextlib.contextmanager
+def _plain_files() -> Iterator[None]:
+    """Turn what a file system refuses into one sentence."""
+    try:
+        yield
+    except FileExistsError as exc:
+        raise click.ClickException(
+            f"{exc.filename} is there already and is not replaced; give another name"
+        ) from exc
+    except OSError as exc:
+        raise click.ClickException(
+            f"{exc.filename}: {exc.strerror}; give a file that can be used"
+        ) from exc
+
+
+def _signed_lines(signed: SignedCheckpoint | None, broken: Sequence[Partition]) -> Iterator[str]:
+    if signed is None:
+        return
+    made_at = signed.checkpoint.made_at.isoformat(timespec="seconds")
+    for one in broken:
+        records, _ = signed.checkpoint.chains[one]
+        yield (
+            f"{one.topic} partition {one.number}: its first {records} records are not those that "
+            f"were signed at {made_at}"
+        )
+    if not broken:
+        yield f"the log agrees with what was signed at {made_at} by key {signed.public_key}"
+
+
+def _signed_json(
+    signed: SignedCheckpoint | None, broken: Sequence[Partition]
+) -> dict[str, object] | None:
+    if signed is None:
+        return None
+    return {
+        "made_at": signed.checkpoint.made_at,
+        "public_key": signed.public_key,
+        "broken": [{"topic": one.topic, "partition": one.number} for one in broken],
+    }
 
 
 def _lines(found: Verification) -> Iterator[str]:

@@ -13,8 +13,8 @@ What is found and how it is located
   offset; of a writer's last record the line in `writers` differs.
 * A log that lost its end: the replay cannot come to the live positions; nothing is compared.
 
-An edit that was made to log, tables and chains alike is not found here: it takes a chain value that
-was kept elsewhere.
+An edit that was made to log, tables and chains alike is not found here: that takes a chain value
+that was kept elsewhere, see `checkpoint.py`.
 """
 
 from __future__ import annotations
@@ -133,6 +133,12 @@ async def verify(dsn: str, log: Log, on_progress: Callable[[int, int], None]) ->
         for one, (position, chain) in sorted(applied.items())
     ]
     return Verification(tables, partitions)
+
+
+async def live_chains(dsn: str) -> dict[Partition, tuple[int, str]]:
+    """Return of each partition how many records are applied, and their chain as hex digits."""
+    async with _snapshot(dsn) as looking:
+        return await _leases(looking, await live_generation(looking))
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,253 @@
+"""Checkpoints: how far the log was and what its chains were, signed, to be kept elsewhere.
+
+A chain value covers every record before it. Whoever edits the log, the tables and the chains in the
+database alike still cannot make a chain come to a value that was signed before and lies in another
+place. Signing proves who made a checkpoint (Ed25519, RFC 8032); it proves nothing about the time.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, cast
+
+import orjson
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from trialog_schemas.errors import UnavailableError, ValidationError
+from trialog_schemas.wire import HASH_BYTES
+from trialog_server.log.base import Partition, topic_partitions
+from trialog_server.project.decode import extend_chain
+from trialog_server.project.log_until import LogUntil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from trialog_server.log.base import Log
+
+VERSION: Final = 1
+
+_READ_BYTES = 16 * 1024 * 1024
+_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What was signed.
+
+    Args:
+        made_at: when, by the clock of the machine that signed; nothing is concluded from it.
+        chains: of each partition how many records it had, and their chain as hex digits.
+    """
+
+    made_at: datetime
+    chains: Mapping[Partition, tuple[int, str]]
+
+    def statement(self) -> bytes:
+        """Return the bytes that are signed: JSON with sorted keys and no spaces."""
+        return orjson.dumps(
+            {
+                "version": VERSION,
+                "made_at": self.made_at,
+                "partitions": [
+                    {
+                        "topic": one.topic,
+                        "partition": one.number,
+                        "records": records,
+                        "chain": chain,
+                    }
+                    for one, (records, chain) in sorted(self.chains.items())
+                ],
+            },
+            option=orjson.OPT_SORT_KEYS,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A checkpoint whose signature was found right, and the public key it is right for (hex)."""
+
+    checkpoint: Checkpoint
+    public_key: str
+
+
+def make_key(path: Path) -> Ed25519PublicKey:
+    """Write a new private key that only this user can read, and the public one beside it.
+
+    Raises:
+        FileExistsError: the file is there; a key that has signed must not be lost.
+        OSError: it cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(file, "wb") as opened:
+        opened.write(pem)
+    public = key.public_key()
+    path.with_name(f"{path.name}.pub").write_bytes(
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return public
+
+
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """Return the key of a PEM file.
+
+    Raises:
+        ValidationError: it holds no Ed25519 private key without a password.
+        OSError: it cannot be read.
+    """
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise _no_key(path, "private") from exc
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _no_key(path, "private")
+    return key
+
+
+def read_public_key(path: Path) -> str:
+    """Return the key of a PEM file as hex digits.
+
+    Raises:
+        ValidationError: it holds no Ed25519 public key.
+        OSError: it cannot be read.
+    """
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise _no_key(path, "public") from exc
+    if not isinstance(key, Ed25519PublicKey):
+        raise _no_key(path, "public")
+    return key.public_bytes_raw().hex()
+
+
+def sign(chains: Mapping[Partition, tuple[int, str]], key: Ed25519PrivateKey) -> bytes:
+    """Return the file of a checkpoint made now."""
+    statement = Checkpoint(datetime.now(UTC), chains).statement()
+    return orjson.dumps(
+        {
+            "statement": orjson.Fragment(statement),
+            "public_key": key.public_key().public_bytes_raw().hex(),
+            "signature": base64.b64encode(key.sign(statement)).decode(),
+        }
+    )
+
+
+def read_checkpoint(path: Path) -> SignedCheckpoint:
+    """Return a checkpoint whose signature is right.
+
+    Raises:
+        ValidationError: the file is none, its signature is wrong, or its version is not known.
+        OSError: it cannot be read.
+    """
+    try:
+        stored = orjson.loads(path.read_bytes())
+        public_key = cast("str", stored["public_key"])
+        checkpoint = _checkpoint(stored["statement"])
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(
+            base64.b64decode(stored["signature"], validate=True), checkpoint.statement()
+        )
+    except InvalidSignature as exc:
+        raise ValidationError(
+            f"checkpoint {str(path)!r} does not carry the signature of its key: it was changed "
+            "after it was signed; take an untouched copy",
+            field="checkpoint",
+            value=str(path),
+        ) from exc
+    except (ValueError, TypeError, KeyError, AttributeError, binascii.Error) as exc:
+        raise ValidationError(
+            f"{str(path)!r} is no checkpoint of version {VERSION} ({type(exc).__name__}: {exc}); "
+            "give a file that `trialog checkpoint` wrote",
+            field="checkpoint",
+            value=str(path),
+            limit=VERSION,
+        ) from exc
+    return SignedCheckpoint(checkpoint, public_key)
+
+
+def _checkpoint(statement: dict[str, object]) -> Checkpoint:
+    if statement["version"] != VERSION:
+        raise ValueError(f"version {statement['version']!r}")
+    chains: dict[Partition, tuple[int, str]] = {}
+    for one in cast("list[dict[str, object]]", statement["partitions"]):
+        topic, number, records, chain = (
+            one[name] for name in ("topic", "partition", "records", "chain")
+        )
+        if type(number) is not int or type(records) is not int or records < 0:
+            raise ValueError(f"partition {number!r} with {records!r} records")
+        if not isinstance(chain, str) or len(bytes.fromhex(chain)) != HASH_BYTES * bool(records):
+            raise ValueError(f"chain {chain!r}")
+        chains[Partition(str(topic), number)] = (records, chain)
+    return Checkpoint(datetime.fromisoformat(str(statement["made_at"])), chains)
+
+
+async def broken_partitions(
+    log: Log, checkpoint: Checkpoint, on_progress: Callable[[int, int], None]
+) -> list[Partition]:
+    """Return the partitions whose records are not those that a checkpoint was made of.
+
+    Raises:
+        UnavailableError: the log does not answer, or a record in between is missing.
+    """
+    bounds = await log.bounds(topic_partitions(log))
+    present = {one: bounds.get(one, (0, 0))[1] for one in checkpoint.chains}
+    ends = {
+        one: records
+        for one, (records, _) in checkpoint.chains.items()
+        if 0 < records <= present[one]
+    }
+    chains = await _chains(log, ends, on_progress)
+    return [
+        one
+        for one, (records, chain) in sorted(checkpoint.chains.items())
+        if records and chains.get(one, b"").hex() != chain
+    ]
+
+
+async def _chains(
+    log: Log, ends: Mapping[Partition, int], on_progress: Callable[[int, int], None]
+) -> dict[Partition, bytes]:
+    """Return of each partition the chain over its records before its end."""
+    chains = dict.fromkeys(ends, b"")
+    done, total = 0, sum(ends.values())
+    reader = LogUntil(log, ends).reader()
+    try:
+        reader.assign(dict.fromkeys(ends, 0))
+        while done < total:
+            found = await reader.fetch(bytes_max=_READ_BYTES, wait_s=_WAIT_S)
+            if not found:
+                raise UnavailableError(
+                    f"the log has not answered for {_WAIT_S:g} s at record {done} of {total}; "
+                    "try again"
+                )
+            for partition, records in found.items():
+                chains[partition] = extend_chain(chains[partition], records)
+                done += len(records)
+            on_progress(done, total)
+    finally:
+        await reader.close()
+    return chains
+
+
+def _no_key(path: Path, kind: str) -> ValidationError:
+    return ValidationError(
+        f"{str(path)!r} holds no Ed25519 {kind} key without a password; make one with "
+        "`trialog checkpoint --new-key FILE`",
+        field="key",
+        value=str(path),
+        limit="Ed25519, PEM",
+    )
