@@ -53,7 +53,8 @@ class Experiment:
         Raises:
             ValidationError: a name, description or tag that is not legal; nothing was sent.
             ResourceInUseError: a live experiment has this name.
-            LimitExceededError: the account has 5000 live experiments.
+            LimitExceededError: the account has as many live experiments as the policy allows,
+                5000 unless an operator changed it.
             UnavailableError: the service cannot be reached.
         """
         body = ExperimentCreated(

@@ -17,8 +17,11 @@ from trialog.refusals import refusal_error, rejection_of
 from trialog.sender import Sender
 from trialog.spool import NoRoomError, Spool
 from trialog.spool_folder import SpoolFolder
+from trialog_schemas.errors import LimitExceededError
 from trialog_schemas.events import RAISED_FACT, CallRefused
+from trialog_schemas.limits import RECORD_BYTES_MAX
 from trialog_schemas.rules import decide_body, evolve_body
+from trialog_schemas.wire import body_json
 
 if TYPE_CHECKING:
     from trialog.settings import Endpoint
@@ -39,6 +42,11 @@ FLUSH_S = 5.0
 
 AWAY_FLUSH_S = 0.5
 """The same while the log is away: time for one more attempt."""
+
+
+EVENT_BYTES_MAX = RECORD_BYTES_MAX - 4096
+"""Bytes of an event's body; the rest of a record says whose it is. The default policy's largest
+call has 0.8 MB, only one under a raised policy can have more."""
 
 
 class RunWriter:
@@ -73,6 +81,7 @@ class RunWriter:
         with self._lock:
             verdict = self._decide(body)
             if verdict.accepted is not None:
+                _check_fits(body)
                 self.spool.append_event(body)
                 self.state = evolve_body(self.state, verdict)
 
@@ -144,6 +153,18 @@ class RunWriter:
         """Drop what a child made by fork inherited; the parent goes on writing."""
         self.spool.forget_in_child()
         self._folder.forget_in_child()
+
+
+def _check_fits(body: ParametersLogged | TagsSet) -> None:
+    size = len(body_json(body))
+    if size > EVENT_BYTES_MAX:
+        raise LimitExceededError(
+            f"what the call logs has {size} bytes, a record of the log holds {EVENT_BYTES_MAX}; "
+            "log it in several calls",
+            field="parameters",
+            value=size,
+            limit=EVENT_BYTES_MAX,
+        )
 
 
 def sha256_of(content: bytes) -> str:

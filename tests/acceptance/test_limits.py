@@ -1,43 +1,40 @@
-"""Limits of an operator's policy at −1, 0 and +1; verdicts that come at once and those that don't.
+"""Limits of an operator's policy at −1, 0 and +1, and when the policy changes.
 
 The numbers of the default policy are shown beside what they bound: parameters, artifacts, metrics.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import hashlib
 import itertools
 import os
 import signal
 import time
-import uuid
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+import urllib3
 
 import trialog
 from tests.acceptance.conftest import LOGS
+from tests.acceptance.faulty import Faulty
+from tests.acceptance.programs import run_together
 from tests.acceptance.refusals import illegal, refusal
-from tests.integration.api_service import record_of
 from tests.services.kafka import KafkaBroker
 from tests.services.trialog import TrialogService
-from tests.unit.schemas.factories import wide
+from trialog.adoption import sync_spools
 from trialog.client import Client
-from trialog.refusals import refusal_error, rejection_of
-from trialog_schemas.events import ArtifactLogged, MetricsLogged, ParametersLogged, TagsSet
 from trialog_schemas.limits import Limits
-from trialog_schemas.wire import frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trialog.answers import RejectionAnswer, RunAnswer
-    from trialog_schemas.events import Body
+    from trialog.answers import RunAnswer
+    from trialog.run_view import RunView
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -70,7 +67,7 @@ def service(
         yield stack.enter_context(TrialogService(folder, *flags_of(POLICY), kafka=kafka))
 
 
-def told(session: trialog.Session, run: trialog.Run) -> RunAnswer:
+def told(session: trialog.Session, run: trialog.Run | RunView) -> RunAnswer:
     """The run as the service has it."""
     return Client(session.resolve()).run(run.experiment_name, run.run_name)
 
@@ -180,153 +177,20 @@ def test_tags_of_a_run_are_50_however_often_they_are_set(
     assert trialog.load_run(experiment_name, "one", session).status == "Completed"
 
 
-Attempt = Callable[[trialog.Run], None]
-
-
-def each(call: Callable[..., None], *arguments: tuple[str, ...]) -> None:
-    """Call once for each of the arguments."""
-    for one in arguments:
-        call(*one)
-
-
-REFUSED: dict[str, tuple[Attempt, Attempt]] = {
-    "param_immutable": (
-        lambda run: run.log_parameter("lr", 0.1),
-        lambda run: run.log_parameters({"lr": 0.2}),
-    ),
-    "param_immutable list": (
-        lambda run: run.log_parameter("list", ["é"]),
-        lambda run: run.log_parameter("list", [2]),
-    ),
-    "param_limit": (
-        lambda run: run.log_parameters({"a": 1, "b": 2, "c": 3}),
-        lambda run: run.log_parameter("d", "x" * 10),
-    ),
-    "artifact_limit text": (
-        lambda run: each(run.log_artifact, ("a", "text"), ("b", "text")),
-        lambda run: run.log_artifact("c", "text"),
-    ),
-    "artifact_limit model": (
-        lambda run: each(run.log_model, ("s3://models/a",), ("s3://models/b",)),
-        lambda run: run.log_model("s3://models/c"),
-    ),
-    "tag_limit": (
-        lambda run: run.set_tags({f"k{at}": "v" for at in range(50)}),
-        lambda run: run.set_tags({"one more": "v" * 256}),
-    ),
-}
-"""What the owner does first, and what is refused after it: by a process that knows, or later."""
-
-
-def parts(error: trialog.ClientError) -> dict[str, object]:
-    """Everything of an error that a program can look at."""
-    return {
-        "class": type(error),
-        "response": error.response,
-        "text": str(error),
-        "code": error.code,
-        "parts": (error.field, error.value, error.limit),
-        "is a value error": isinstance(error, ValueError),
-    }
-
-
-# B20 C4 C8 E8 A5 K7
-def test_refusal_is_the_same_whether_its_call_raises_it_or_it_comes_later(
+# B12
+def test_failure_message_is_kept_up_to_1024_characters(
     session: trialog.Session, experiment_name: str
 ) -> None:
-    """Class, words, codes, parts; on the run, in the API and in the audit trail; told once."""
-    for case, (first, attempt) in REFUSED.items():
-        name = case.replace(" ", "-")
-        with trialog.Run(experiment_name, name, session) as run:
-            other = trialog.load_run(experiment_name, name, session).__enter__()
-            first(run)
-            run.wait(30)
-            with pytest.raises(trialog.ClientError) as early:
-                attempt(run)
-            attempt(other)
-            with pytest.raises(trialog.RunRejectedError) as late:
-                other.wait(30)
-            with pytest.warns(trialog.RejectionWarning):
-                other.__exit__(None, None, None)
-            run.wait(30)  # what its calls have raised is not raised again
+    """1023 and 1024 characters are kept whole, of 1025 the last one is cut off."""
+    runs = [trialog.Run(experiment_name, f"of-{chars}", session) for chars in (1023, 1024, 1025)]
+    for run in runs:
+        error = ValueError("é" * (int(run.run_name.removeprefix("of-")) - 1) + "!")
+        run.__enter__()
+        run.__exit__(ValueError, error, None)
+    for run in runs:
         run.wait(30)
-        (late_error,) = late.value.errors
-        assert parts(late_error) == parts(early.value), case
-        found = sorted(run.rejections, key=lambda one: "raised" in one.facts)
-        assert [one.code for one in found] == [case.split(" ", maxsplit=1)[0]] * 2
-        assert [found[0]] == list(late.value) == list(late.value.rejections)
-        assert found[1] == replace(found[0], facts=found[0].facts | {"raised": "in the call"})
-        assert found[0].message == str(early.value)
-        check_told(session, run, case)
-
-
-def check_told(session: trialog.Session, run: trialog.Run, case: str) -> None:
-    """Both refusals are in the API's list and beside their events, with who tried it and when."""
-    client = Client(session.resolve())
-    listed = list(client.rejections(run.run_id))
-    assert told(session, run)["rejected_count"] == len(listed) == 2
-    refused = [event for event in client.events(run.run_id) if event["rejections"]]
-    assert [one for event in refused for one in event["rejections"]] == listed
-    early, late = sorted(refused, key=lambda event: event["type"] != "call_refused")
-    assert early["type"] == "call_refused", case
-    assert early["body"].items() >= {
-        "code": listed[0]["code"], "message": listed[0]["message"], "value": listed[0]["value"]
-    }.items()  # fmt: skip
-    assert late["type"] != "call_refused", case
-    assert early["writer_id"] != late["writer_id"]
-    assert {event["user"] for event in refused} == {session.resolve().user}
-
-
-def foreign(session: trialog.Session, run: trialog.Run, *bodies: Body) -> list[RejectionAnswer]:
-    """Append events that no call of the SDK would let pass; return what they are refused as."""
-    client, writer_id = Client(session.resolve()), uuid.uuid4().hex
-    (receipt,) = client.send_records(frame([record_of(run.run_id, writer_id, *bodies)]))
-    found = client.rejections(run.run_id, [receipt["position"]])
-    return [one for one in found if one["writer_id"] == writer_id]
-
-
-# C2 C9 C13 A5 E9 D8 D14
-def test_illegal_input_is_refused_in_the_same_words_by_a_call_and_by_the_log(
-    session: trialog.Session, experiment_name: str
-) -> None:
-    """What only a producer of its own can send is refused as its call would have been."""
-    big = "x" * (POLICY.artifact_bytes_max + 1)
-    sha = hashlib.sha256(big.encode()).hexdigest()
-    cases: list[tuple[Attempt, Body]] = [
-        (lambda run: run.log_parameter("p", "x" * 11), ParametersLogged({"p": "x" * 11})),
-        (lambda run: run.log_parameter("p", ["é" * 8]), ParametersLogged({"p": ["é" * 8]})),
-        (lambda run: run.log_parameter("a*", 1), ParametersLogged({"a*": 1})),
-        (lambda run: run.log_parameter("p" * 257, 1), ParametersLogged({"p" * 257: 1})),
-        (lambda run: run.log_metric("a\n", 1.0), MetricsLogged((wide(1, ("a\n",)),))),
-        (lambda run: run.log_metric("m", 1.0, -7), MetricsLogged((wide(1, step=-7),))),
-        (lambda run: run.set_tags({"": "v"}), TagsSet({"": "v"})),
-        (lambda run: run.set_tags({"k": "v" * 257}), TagsSet({"k": "v" * 257})),
-        (
-            lambda run: run.set_tags({str(at): "" for at in range(51)}),
-            TagsSet({str(at): "" for at in range(51)}),
-        ),
-        (lambda run: run.set_tags({}, removed=[""]), TagsSet({}, ("",))),
-        (lambda run: run.log_model("m.pt"), ArtifactLogged("m", "model", "a/b", uri="m.pt")),
-        (
-            lambda run: run.log_artifact("../x", "text"),
-            ArtifactLogged("../x", "artifact", "text/plain", sha256=sha, size=4),
-        ),
-        (
-            lambda run: run.log_artifact("big", big),
-            ArtifactLogged("big", "artifact", "text/plain", sha256=sha, size=len(big)),
-        ),
-    ]
-    with trialog.Run(experiment_name, "one", session) as run:
-        run.flush(30)
-        for attempt, body in cases:
-            with pytest.raises(trialog.ClientError) as early:
-                attempt(run)
-            assert isinstance(early.value, ValueError)
-            (answer,) = foreign(session, run, body)
-            assert parts(refusal_error(rejection_of(answer))) == parts(early.value)
-        run.log_parameter("kept", 1)
-    run.wait(30)
-    assert (run.parameters, run.metrics, run.artifacts, run.tags) == ({"kept": 1}, {}, [], {})
+    kept = ["é" * 1022 + "!", "é" * 1023 + "!", "é" * 1024]
+    assert [run.failure_message for run in runs] == kept
 
 
 # D10
@@ -386,3 +250,102 @@ def test_block_is_left_without_a_verdict_when_none_comes(
         os.kill(worker, signal.SIGCONT)
     with pytest.raises(trialog.RunRejectedError, match="2 points"):
         run.wait(60)
+
+
+OTHER = replace(POLICY, parameters_max=5, points_max=2)
+
+
+def policies(session: trialog.Session, experiment_name: str) -> dict[str, Limits]:
+    """The policy of each run by the API, which is the one that its start has in the log."""
+    client, found = Client(session.resolve()), {}
+    for run in trialog.Run.list(experiment_name, session=session):
+        limits = told(session, run)["limits"]
+        (started,) = [one for one in client.events(run.run_id) if one["type"] == "run_started"]
+        assert started["body"]["limits"] == limits
+        found[run.run_name] = Limits.from_json(dict(limits or {}))
+    return found
+
+
+@contextlib.contextmanager
+def restarted(
+    service: TrialogService, monkeypatch: pytest.MonkeyPatch, policy: Limits
+) -> Iterator[TrialogService]:
+    """The stopped service again, on its data and address, with another policy by environment."""
+    numbers = policy.to_json().items()
+    monkeypatch.setenv("TRIALOG_LIMITS", ", ".join(f"{name}={number}" for name, number in numbers))
+    other = TrialogService(service.data_dir.parent, kafka=service.kafka)
+    other.start(port=int(service.url.rsplit(":", 1)[1]))
+    try:
+        yield other
+    finally:
+        other.stop()
+        service.start()
+
+
+def log_to_the_limits(run: trialog.Run, policy: Limits) -> None:
+    """Enter, fill and leave a run: one more parameter and point are refused, now and later."""
+    run.__enter__()
+    fresh = iter(f"p{number}" for number in range(9))
+    run.log_parameters({next(fresh): 1 for _ in range(policy.parameters_max)})
+    error = refusal(*LIMIT, run.log_parameter, next(fresh), 1)
+    assert error.limit == str(policy.parameters_max)
+    run.log_metrics({f"m{number}": 1.0 for number in range(policy.points_max + 1)})
+    assert leave_told(run) == [{"limit": policy.points_max, "points": 1}]
+
+
+NEVER_TOLD = """
+def work(session, index, name):
+    yield
+    with trialog.Run(name, "never-told", session) as run:
+        run.log_parameters({f"p{number}": "x" * 256 for number in range(300)})
+        try:
+            run.log_parameter("p300", 1)
+        except trialog.LimitExceededError as error:
+            return error.limit
+"""
+
+
+# A14 D10 C8 B6 K3
+@pytest.mark.slow(reason="starts the service twice more and reads its log once more")
+@pytest.mark.parametrize("service", ["embedded"], indirect=True)
+def test_policy_that_changes_holds_for_new_runs_and_a_replay_judges_alike(
+    service: TrialogService,
+    session: trialog.Session,
+    experiment_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A resumed run keeps its own; a run without an answer has what was told last, or defaults."""
+    name = experiment_name
+    with trialog.Run(name, "old", session):
+        pass
+    nobody = replace(session, url="http://127.0.0.1:9")
+    assert run_together(nobody, 1, NEVER_TOLD, name) == ["300"]
+    service.stop()
+    with trialog.Run(name, "told-before", session) as run:
+        assert refusal(*LIMIT, run.log_parameters, dict.fromkeys("abcd", 1)).limit == "3"
+    with restarted(service, monkeypatch, OTHER) as other:
+        asyncio.run(sync_spools(session.resolve(), is_moved=True))
+        log_to_the_limits(trialog.Run(name, "new", session), OTHER)
+        log_to_the_limits(trialog.load_run(name, "old", session), POLICY)
+        for run_name in ("never-told", "told-before", "new", "old"):
+            trialog.load_run(name, run_name, session).wait(30)
+        assert policies(session, name) == {
+            "old": POLICY, "told-before": POLICY, "new": OTHER, "never-told": Limits()
+        }  # fmt: skip
+        runs = trialog.Run.list(name, session=session)
+        before = [(one.run_name, one.parameters, one.metrics, one.rejections) for one in runs]
+        assert {one.run_name: len(one.parameters) for one in runs} == {
+            "old": 3, "told-before": 0, "new": 5, "never-told": 300
+        }  # fmt: skip
+        Faulty(other, None).deliver_again(into_nothing=True)
+        again = trialog.Run.list(name, session=session)
+        assert before == [
+            (one.run_name, one.parameters, one.metrics, one.rejections) for one in again
+        ]
+
+
+def test_policy_in_force_can_be_asked_for(session: trialog.Session) -> None:
+    """The route shows every limit of new runs, and what the flags did not tell."""
+    assert Client(session.resolve()).policy() == POLICY
+    answer = urllib3.request("GET", f"{session.url}/api/v1/policy").json()
+    assert answer["limits"] == POLICY.to_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         ("experiment_not_found", ResourceNotFoundError, "ResourceNotFound"),
         ("run_not_found", ResourceNotFoundError, "ResourceNotFound"),
         ("invalid", ValidationError, "ValidationException"),
+        ("tag_limit", LimitExceededError, "ResourceLimitExceeded"),
         ("of_a_later_release", ClientError, "ClientError"),
     ],
 )
@@ -50,6 +52,15 @@ def test_refusal_becomes_the_error_of_its_code(
     assert type(error) is kind
     assert error.response == {"Error": {"Code": public_code, "Message": "no 'lr' because"}}
     assert (error.field, error.value, error.limit) == ("lr", "0.2", "300")
+
+
+def test_illegal_value_has_the_field_of_its_error() -> None:
+    """What a call names as the field is what the refusal of the log names, with its limit."""
+    facts: dict[str, str | int] = {"field": "parameter name", "limit": "1..256"}
+    error = refusal_error(Rejection("invalid", "no", "a*", "'a*'", facts))
+    assert (error.field, error.value, error.limit) == ("parameter name", "'a*'", "1..256")
+    nameless = refusal_error(Rejection("point_limit", "no", facts={"limit": 7, "points": 1}))
+    assert (nameless.field, nameless.value, nameless.limit) == (None, None, "7")
 
 
 def test_refusal_of_an_answer_is_the_value_that_users_see() -> None:
@@ -68,7 +79,12 @@ def test_refusal_of_an_answer_is_the_value_that_users_see() -> None:
     rejection = rejection_of(answer)
     error = rejected_error("r", [rejection, rejection])
     assert (rejection.code, rejection.name, rejection.value) == ("param_immutable", "lr", "2")
-    assert error.rejections == (rejection, rejection)
+    assert error.rejections == tuple(error) == (rejection, rejection)
+    assert [(type(one), str(one)) for one in error.errors] == [
+        (ParameterImmutableError, rejection.message)
+    ] * len(error)
+    back = pickle.loads(pickle.dumps(error))
+    assert (back.rejections, len(back), len(back.errors)) == (error.rejections, 2, 2)
     assert str(error) == "2 refusals in run 'r', the first: parameter 'lr' is already 1"
 
 

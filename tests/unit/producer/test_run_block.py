@@ -282,3 +282,25 @@ def test_call_that_is_refused_here_is_recorded_as_an_attempt(runs: MemoryRuns) -
     assert told[0].message == caught.value.message
     assert told[0].facts == {"is": "1"}
     assert runs.types().count("parameters_logged") == 1
+
+
+def test_call_that_no_record_of_the_log_holds_is_refused(runs: MemoryRuns) -> None:
+    """Under a raised policy one call may bring more than a megabyte: in parts it is taken."""
+    block = entered(runs, Limits(parameters_max=1000, parameter_value_chars_max=65_536))
+    most = {f"p{number:02}": "\x01" * 10_000 for number in range(20)}  # six bytes each in JSON
+    with pytest.raises(LimitExceededError, match="log it in several calls") as caught:
+        block.writer().record(ParametersLogged(dict(most)))
+    assert caught.value.field == "parameters"
+    for name, value in most.items():
+        block.writer().record(ParametersLogged({name: value}))
+    block.leave(None)
+    assert runs.types().count("parameters_logged") == 20
+
+
+def test_largest_call_of_the_default_policy_fits_a_record(runs: MemoryRuns) -> None:
+    """300 names and values of the longest, each character of the most bytes."""
+    block = entered(runs)
+    names = [f"{number:03}".ljust(256, "\U00020000") for number in range(300)]
+    block.writer().record(ParametersLogged(dict.fromkeys(names, "\x01" * 256)))
+    block.leave(None)
+    assert runs.types().count("parameters_logged") == 1

@@ -178,6 +178,10 @@ UPPER: dict[str, tuple[Enforcer, ...]] = {
     "TAGS_MAX": (
         ("call", lambda n: passes(names.check_tags, tags_of(n))),
         ("rules", lambda n: is_accepted(TagsSet(tags_of(n)))),
+        (
+            "one by one",
+            lambda n: is_accepted(TagsSet({"new": ""}), RunState(tags={**tags_of(n - 1)})),
+        ),
         ("catalog", lambda n: is_catalogued(ExperimentCreated(OTHER, "e", None, tags_of(n)))),
         (
             "catalog's run",
