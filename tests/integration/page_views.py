@@ -35,5 +35,6 @@ async def looking_at(
         )
         page.on("dialog", lambda dialog: faults.append(f"a dialog: {dialog.message}"))
         await page.goto(address)
+        await page.locator("main:not([aria-busy])").wait_for(state="attached")
         yield page, faults
         await page.close()

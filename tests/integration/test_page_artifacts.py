@@ -106,6 +106,7 @@ async def test_page_draws_the_three_evaluation_plots(
         )
 
         table = page.get_by_role("table", name="Confusion matrix")
+        await expect(table).to_be_visible()
         assert await table.get_by_role("row").all_text_contents() == [
             "predicted", "true<i>owl</i>catdog", "<i>owl</i>001", "cat010", "dog011",
         ]  # fmt: skip
@@ -228,7 +229,7 @@ async def test_page_reaches_every_version_of_an_artifact(browser: Browser, api: 
     await keep(api, run_id, ArtifactRow("a/notes.txt", version=1), "the first")
     await keep(api, run_id, ArtifactRow("a/notes.txt", version=2), "the second")
     for version in range(1, 121):
-        await keep(api, run_id, ArtifactRow("log.txt", version=version), f"line {version}")
+        await api.rows.version(run_id, ArtifactRow("log.txt", version=version))
     async with looking_at(browser, api, address=f"/#/runs/{run_id.hex}") as (page, faults):
         assert await page.get_by_role("row").filter(has_text="notes.txt").count() == 1
         await page.get_by_text("All versions").click()
