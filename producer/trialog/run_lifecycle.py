@@ -6,6 +6,7 @@ Must not append anything.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from trialog.run import Run
     from trialog.settings import Endpoint
     from trialog_schemas.events import RunBody
+
+SIGNAL_EXIT = 128
+"""A shell tells of a program that signal n stopped by this code and n."""
 
 _NO_TEXT = "<exception str() failed>"
 """What the standard library says of an exception whose `__str__` raises."""
@@ -197,24 +201,53 @@ def parent_for(endpoint: Endpoint) -> Run | None:
 def ending_of(error: BaseException | None, *, is_owner: bool) -> RunEnded:
     """Return the event for leaving a block, with or without an exception.
 
-    A process that shares the run and exits cleanly, as a child made by fork does, has not failed.
+    Two exceptions are no failure. `sys.exit()` and `sys.exit(0)` end a program that says itself
+    that all is well; so does a child made by fork that shares the run. GeneratorExit tells a
+    generator that holds the block that nobody asks it for more, as after a `break`, or at the end
+    of a `zip` with something shorter. Most such generators never end otherwise, and Python's own
+    word is that it is "technically not an error". The price: an exception in the loop around such
+    a generator looks the same from in here; hold the run outside that loop to have it recorded.
+
+    Any other code of `sys.exit` is Failed, and the signal is named for which it stands. SIGTERM
+    itself is left to the program: a library that took it would change how the program ends, and
+    Python's default action, like SIGKILL, leaves a run in progress that is shown as stale. A
+    handler that calls `sys.exit(128 + number)`, the usual one, has the run ended and named.
+
+    Source:
+        https://docs.python.org/3/library/exceptions.html#GeneratorExit
     """
-    is_clean_exit = isinstance(error, SystemExit) and error.code in (None, 0)
-    if error is None or (is_clean_exit and not is_owner):
+    if error is None or isinstance(error, GeneratorExit) or _is_clean_exit(error):
         return RunEnded("Completed", is_owner=is_owner)
     return RunEnded("Failed", failure_text(error), is_owner=is_owner)
+
+
+def _is_clean_exit(error: BaseException) -> bool:
+    if not isinstance(error, SystemExit):
+        return False
+    # As the interpreter sees it: any other object is printed, and the program has failed.
+    return error.code is None or (isinstance(error.code, int) and error.code == 0)
+
+
+def _signal_of(code: object) -> str:
+    """Return which signal an exit code stands for: 128 + n to a shell, -n to `subprocess`."""
+    if isinstance(code, int) and (code < 0 or code > SIGNAL_EXIT):
+        with contextlib.suppress(ValueError):  # no signal has this number
+            number = signal.Signals(-code if code < 0 else code - SIGNAL_EXIT)
+            return f", stopped by {number.name}"
+    return ""
 
 
 def failure_text(error: BaseException) -> str:
     """Return what is kept of an exception: never empty, at most 1024 characters, storable."""
     kind = type(error).__name__
+    # Given as a plain exception its text is str(error) and no suggestion; a broken __str__, which
+    # must not hide the user's error, is caught in there.
+    text = str(TracebackException(Exception, error, None)).replace(_NO_TEXT, "")
     if isinstance(error, KeyboardInterrupt):
         text = f"{kind}: stopped by {signal.SIGINT.name}"
     elif isinstance(error, SystemExit):
-        text = f"{kind}: {error.code}"
-    else:
-        # Given as a plain exception its text is str(error) and no suggestion; a broken __str__,
-        # which must not hide the user's error, is caught in there.
-        text = str(TracebackException(Exception, error, None)).replace(_NO_TEXT, "")
+        text = f"{kind}: {text}{_signal_of(error.code)}"
+    elif isinstance(error, asyncio.CancelledError):
+        text = f"{kind}: the task was cancelled{text and ', '}{text}"
     storable = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     return (storable if storable.strip() else kind)[:FAILURE_MESSAGE_CHARS_MAX]

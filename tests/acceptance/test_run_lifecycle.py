@@ -166,7 +166,7 @@ def test_run_left_cleanly_is_completed_with_everything_in_it(
         (ValueError(), "ValueError"),
         (RuntimeError("é" * 3000), "é" * 1024),
         (KeyboardInterrupt(), "KeyboardInterrupt: stopped by SIGINT"),
-        (SystemExit(3), "SystemExit: 3"),
+        (SystemExit(143), "SystemExit: 143, stopped by SIGTERM"),
     ],
 )
 def test_exception_in_the_block_fails_the_run_and_goes_on_unchanged(

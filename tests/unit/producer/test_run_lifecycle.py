@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,16 @@ def answer(endpoint: Endpoint) -> RunAnswer:
         (AttributeError("no such thing"), "no such thing"),
         (KeyboardInterrupt(), "KeyboardInterrupt: stopped by SIGINT"),
         (SystemExit(3), "SystemExit: 3"),
+        (SystemExit("no data"), "SystemExit: no data"),
+        (SystemExit(Unspeakable()), "SystemExit: "),
+        (SystemExit(True), "SystemExit: True"),
+        (SystemExit(128), "SystemExit: 128"),
+        (SystemExit(128 + 15), "SystemExit: 143, stopped by SIGTERM"),
+        (SystemExit(-2), "SystemExit: -2, stopped by SIGINT"),
+        (SystemExit(255), "SystemExit: 255"),
+        (SystemExit(-(10**30)), f"SystemExit: -1{'0' * 30}"),
+        (asyncio.CancelledError(), "CancelledError: the task was cancelled"),
+        (asyncio.CancelledError("bye"), "CancelledError: the task was cancelled, bye"),
         (Unspeakable(), "Unspeakable"),
         (OSError("a\0b"), "a\ufffdb"),
         (ValueError("lone \ud800"), "lone ?"),
@@ -102,17 +113,28 @@ def test_failure_text_is_cut_to_1024_characters() -> None:
         (None, False, "Completed"),
         (ValueError("x"), True, "Failed"),
         (ValueError("x"), False, "Failed"),
-        (SystemExit(0), True, "Failed"),
+        (SystemExit(0), True, "Completed"),
         (SystemExit(0), False, "Completed"),
+        (SystemExit(), True, "Completed"),
         (SystemExit(), False, "Completed"),
+        (SystemExit(False), True, "Completed"),
+        (SystemExit(1), True, "Failed"),
         (SystemExit(1), False, "Failed"),
+        (SystemExit(256), True, "Failed"),
+        (SystemExit(0.0), True, "Failed"),
+        (SystemExit("0"), True, "Failed"),
+        (SystemExit(""), True, "Failed"),
+        (GeneratorExit(), True, "Completed"),
+        (GeneratorExit(), False, "Completed"),
+        (asyncio.CancelledError(), True, "Failed"),
+        (StopIteration(), True, "Failed"),
         (KeyboardInterrupt(), False, "Failed"),
     ],
 )
 def test_block_ends_as_its_exception_says(
     error: BaseException | None, is_owner: bool, status: str
 ) -> None:
-    """Any exception fails the run; a process that only shares it may exit cleanly."""
+    """An exception fails the run, unless it says that all is well: a clean exit, a generator's."""
     ending = ending_of(error, is_owner=is_owner)
     assert isinstance(ending, RunEnded)
     assert (ending.status, ending.is_owner) == (status, is_owner)
