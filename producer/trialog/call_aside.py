@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -21,19 +22,22 @@ T = TypeVar("T")
 
 
 async def call_aside(function: Callable[..., T], *arguments: object) -> T:
-    """Return what the call returns, or raise what it raises of `TrialogError` and `OSError`.
+    """Return what the call returns, or raise what it raises of the errors that callers know.
 
-    Any other error of it is shown by the thread and becomes an `InternalError` here.
+    These are `TrialogError`, `OSError` and `RuntimeError`. Any other is shown by the thread and
+    becomes an `InternalError` here. The call sees the context variables of who awaits it; what it
+    sets of them is its own. Who gives up waiting ends the call by no means.
     """
     loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
     answer: asyncio.Future[T] = loop.create_future()
 
     def work() -> None:
         failure = InternalError(f"{getattr(function, '__qualname__', function)} ended unexpectedly")
         tell = partial(_fail, answer, failure)
         try:
-            tell = partial(_succeed, answer, function(*arguments))
-        except (TrialogError, OSError) as exc:
+            tell = partial(_succeed, answer, context.run(function, *arguments))
+        except (TrialogError, OSError, RuntimeError) as exc:
             tell = partial(_fail, answer, exc)
         finally:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more

@@ -1,4 +1,4 @@
-"""How long a caller still wants to wait; holds no rule of what is waited for."""
+"""How long a caller still wants to wait, and whether; holds no rule of what is waited for."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ class Deadline:
     def __init__(self, timeout_s: float | None) -> None:
         self.timeout_s = _checked(timeout_s)
         self._end_s = time.monotonic() + self.timeout_s
+        self._given_up = threading.Event()
 
     @property
     def left_s(self) -> float:
         """Seconds that are left, never less than none."""
-        return max(self._end_s - time.monotonic(), 0.0)
+        return 0.0 if self._given_up.is_set() else max(self._end_s - time.monotonic(), 0.0)
+
+    def give_up(self) -> None:
+        """End the wait early, from another thread: there is nobody any more who wants it."""
+        self._given_up.set()
 
     def check(self, what: str) -> None:
         """Raise TimeoutError, which says what is missing, when the time is over."""
@@ -34,7 +39,7 @@ class Deadline:
 
     def pause(self) -> None:
         """Let a moment pass before the next question, not beyond the end."""
-        time.sleep(min(PAUSE_S, self.left_s))
+        self._given_up.wait(min(PAUSE_S, self.left_s))
 
 
 def _checked(timeout_s: object) -> float:

@@ -12,6 +12,7 @@ from trialog.client import Client
 from trialog.deadline import Deadline
 from trialog.experiment import check_page
 from trialog.refusals import rejected_error
+from trialog.run_async import enter_async, flush_async, leave_async
 from trialog.run_context import pop_run, push_run
 from trialog.run_lifecycle import (
     create_run,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from trialog.run_lifecycle import Opening
     from trialog.run_logging import Tags
     from trialog.settings import Endpoint, Session
+    from trialog_schemas.events import Rejection
 
 REFUSALS_WAIT_S = 1.0
 """How long leaving the block waits to learn what was refused, for the warning."""
@@ -58,6 +60,10 @@ class Run(RunLogging):
 
     Leaving the block warns once (`RejectionWarning`) of what was refused after its call, if that
     is known within a second; with an exception it warns of nothing. `wait` raises all of it.
+
+    In asyncio enter it by `async with`, flush by `flush_async` and wait by `wait_async`: the event
+    loop goes on meanwhile. Log calls wait for nobody and are plain calls. Attributes that ask the
+    service, and `load_run`, block: call them by `asyncio.to_thread`.
 
     Args:
         experiment_name: 1–120 of `A-Z a-z 0-9 - _`.
@@ -109,12 +115,7 @@ class Run(RunLogging):
         return Run.existing(self._answer, self._endpoint, self._block)
 
     def __enter__(self) -> Self:
-        if self._block.is_entered:
-            raise RuntimeError(f"run {self.run_name!r} was entered already; make another Run")
-        tags = {} if self._is_known else self._answer["tags"]
-        opening = self._find_way_in()
-        self._block.enter(self._answer, opening, tags)
-        self._is_known = True
+        self._open()
         push_run(self)
         return self
 
@@ -125,15 +126,11 @@ class Run(RunLogging):
         traceback: TracebackType | None,
     ) -> None:
         pop_run(self)
-        if self._block.leave(error) and error is None:
-            refused = self._block.refusals_now(REFUSALS_WAIT_S)
-            if refused:
-                warnings.warn(
-                    f"{len(refused)} refusals in run {self.run_name!r}, the first: "
-                    f"{refused[0].message}; see run.rejections",
-                    RejectionWarning,
-                    stacklevel=2,
-                )
+        if self._block.end(error):
+            self._warn_of(self._settle(error))
+
+    __aenter__ = enter_async
+    __aexit__ = leave_async
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until the log has everything logged so far by this process; tell whether it has.
@@ -144,10 +141,9 @@ class Run(RunLogging):
         Raises:
             RuntimeError: the run was never entered.
         """
-        limit_s = Deadline(timeout_s).timeout_s
-        if not self._block.is_entered:
-            raise RuntimeError(f"run {self.run_name!r} was not entered; nothing was logged")
-        return self._block.flush(limit_s)
+        return self._flush(Deadline(timeout_s))
+
+    flush_async = flush_async
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait inside the block until everything logged so far is applied, outside for the end.
@@ -160,14 +156,7 @@ class Run(RunLogging):
             RunRejectedError: some of what this handle logged was refused; `.rejections` lists it.
             RuntimeError: the run was not entered.
         """
-        deadline = Deadline(timeout_s)
-        if not self._is_known:
-            raise RuntimeError(f"run {self.run_name!r} was not entered; there is no end of it")
-        refused = self._block.wait_applied(deadline, self.run_name)
-        if not self.is_open:
-            self._wait_ended(deadline)
-        if refused:
-            raise rejected_error(self.run_name, refused)
+        self._wait(Deadline(timeout_s))
 
     @property
     def status(self) -> str | None:
@@ -230,9 +219,44 @@ class Run(RunLogging):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Run cannot be pickled: it writes to this process's spool; send the experiment's "
-            "and the run's name and use load_run there"
+            f"run {self.run_name!r} cannot be pickled or copied: its handle writes to this "
+            "process's spool; send the experiment's and the run's name and use load_run there"
         )
+
+    def _open(self) -> None:
+        with self._block.entering(self.run_name):
+            tags = {} if self._is_known else self._answer["tags"]
+            opening = self._find_way_in()
+            self._block.enter(self._answer, opening, tags)
+            self._is_known = True
+
+    def _settle(self, error: BaseException | None) -> Sequence[Rejection]:
+        if self._block.settle() and error is None:
+            return self._block.refusals_now(REFUSALS_WAIT_S)
+        return []
+
+    def _warn_of(self, refused: Sequence[Rejection]) -> None:
+        if refused:
+            warnings.warn(
+                f"{len(refused)} refusals in run {self.run_name!r}, the first: "
+                f"{refused[0].message}; see run.rejections",
+                RejectionWarning,
+                stacklevel=3,
+            )
+
+    def _flush(self, deadline: Deadline) -> bool:
+        if not self._block.is_entered:
+            raise RuntimeError(f"run {self.run_name!r} was not entered; nothing was logged")
+        return self._block.flush(deadline)
+
+    def _wait(self, deadline: Deadline) -> None:
+        if not self._is_known:
+            raise RuntimeError(f"run {self.run_name!r} was not entered; there is no end of it")
+        refused = self._block.wait_applied(deadline, self.run_name)
+        if not self.is_open:
+            super()._wait(deadline)
+        if refused:
+            raise rejected_error(self.run_name, refused)
 
     def _find_way_in(self) -> Opening:
         end, origin = self._endpoint, self._origin

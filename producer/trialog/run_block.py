@@ -22,7 +22,7 @@ from trialog_schemas.events import TagsSet
 from trialog_schemas.rules import decide_body
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from trialog.answers import RunAnswer
     from trialog.deadline import Deadline
@@ -41,6 +41,7 @@ class RunBlock:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._claim = threading.Lock()
         self._lock = threading.RLock()
         self._run: RunAnswer | None = None
         self._writer: RunWriter | None = None
@@ -50,6 +51,22 @@ class RunBlock:
         self.is_open = False
         self.status: str | None = None
         """What this handle knows of the run's status: asked when nobody else can be."""
+
+    @contextlib.contextmanager
+    def entering(self, name: str) -> Iterator[None]:
+        """Keep the handle for one thread while that enters it.
+
+        Raises:
+            RuntimeError: it was entered already, or another thread or task is at it.
+        """
+        is_mine = self._claim.acquire(blocking=False)
+        try:
+            if not is_mine or self.is_entered:
+                raise RuntimeError(f"run {name!r} was entered already; make another Run")
+            yield
+        finally:
+            if is_mine:
+                self._claim.release()
 
     @property
     def is_entered(self) -> bool:
@@ -94,7 +111,11 @@ class RunBlock:
             return self._writer
 
     def leave(self, error: BaseException | None) -> bool:
-        """Record how the block ended; tell whether the log has everything.
+        """Record how the block ended, and settle; tell whether the log has everything."""
+        return self.end(error) and self.settle()
+
+    def end(self, error: BaseException | None) -> bool:
+        """Record how the block ended, without any wait; tell whether there was anything to record.
 
         Whatever becomes of log and disk, the exception that ends the block is not replaced.
         """
@@ -113,13 +134,20 @@ class RunBlock:
         if self._is_owner:
             self.status = ending.status
         writer.end(ending)
+        return True
+
+    def settle(self) -> bool:
+        """Wait briefly until the log has everything of a block that ended; tell whether it has."""
+        writer = self._writer
+        if writer is None:
+            return False
         is_flushed = writer.flush_briefly()
         note_positions(self._endpoint.url, writer.meta.experiment_name, writer.positions)
         return is_flushed
 
-    def flush(self, timeout_s: float) -> bool:
+    def flush(self, deadline: Deadline) -> bool:
         """Wait until the log has everything of this process; tell whether it has."""
-        return self._writer is None or self._writer.flush(timeout_s)
+        return self._writer is None or self._writer.flush(deadline)
 
     def refusals_now(self, wait_s: float) -> list[Rejection]:
         """Return what is known to be refused after a short wait."""
@@ -136,7 +164,7 @@ class RunBlock:
         writer = self._writer
         if writer is None:
             return []
-        if not writer.flush(deadline.left_s):
+        if not writer.flush(deadline):
             deadline.check(f"run {name!r} is not in the log")
         while True:
             try:

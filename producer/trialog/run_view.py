@@ -13,6 +13,7 @@ from trialog.client import Client, number
 from trialog.commands import send_command
 from trialog.deadline import Deadline
 from trialog.refusals import rejection_of
+from trialog.run_async import wait_async
 from trialog.run_attributes import RunAttributes
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import RunDeleted
@@ -95,9 +96,11 @@ class RunView(RunAttributes):
             TimeoutError: it has not ended within the time.
             ResourceNotFoundError: it was deleted.
         """
-        self._wait_ended(Deadline(timeout_s))
+        self._wait(Deadline(timeout_s))
 
-    def _wait_ended(self, deadline: Deadline) -> None:
+    wait_async = wait_async
+
+    def _wait(self, deadline: Deadline) -> None:
         while True:
             with contextlib.suppress(UnavailableError):  # a service that comes back is waited for
                 self._answer = Client(self._endpoint).run_by_id(self.run_id, self._positions())

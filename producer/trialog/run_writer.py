@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from trialog.client import Client
+from trialog.deadline import Deadline
 from trialog.ids import catalog_writer_of
 from trialog.refusals import refusal_error, rejection_of
 from trialog.sender import Sender
@@ -114,15 +115,15 @@ class RunWriter:
         self.spool.append_event(body)
         self.spool.close()
 
-    def flush(self, timeout_s: float) -> bool:
+    def flush(self, deadline: Deadline) -> bool:
         """Wait until the log has everything appended so far; tell whether it has."""
-        return self._sender.wait_acked(self._shipment, self.spool.cut(), timeout_s)
+        return self._sender.wait_acked(self._shipment, self.spool.cut(), deadline)
 
     def flush_briefly(self) -> bool:
         """Wait for the log as a program's own thread may; not much when it is known to be away."""
-        if self.flush(AWAY_FLUSH_S):
+        if self.flush(Deadline(AWAY_FLUSH_S)):
             return True
-        return not self._sender.is_away and self.flush(FLUSH_S - AWAY_FLUSH_S)
+        return not self._sender.is_away and self.flush(Deadline(FLUSH_S - AWAY_FLUSH_S))
 
     @property
     def positions(self) -> list[Position]:

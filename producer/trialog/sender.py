@@ -9,8 +9,6 @@ the program, whatever becomes of the service.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import concurrent.futures.thread  # noqa: F401  see _at_exit
 import contextlib
 import os
 import threading
@@ -20,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from trialog.adoption import Adopter
+from trialog.at_exit import call_at_exit
 from trialog.call_aside import call_aside
 from trialog.cleaner import Cleaner
 from trialog.client import Client
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trialog.adoption import SpoolService
+    from trialog.deadline import Deadline
     from trialog.settings import Endpoint
     from trialog.spool import Place, Spool
     from trialog.spool_folder import SpoolFolder
@@ -69,19 +69,12 @@ EXIT_DRAIN_S = 30.0
 """How long it waits for a log that is there and slow: as long as one answer may take. Of 200
 programs that end at once on two cores, the last one's turn comes after some ten seconds."""
 
+GIVEN_UP_CHECK_S = 1.0
+"""How soon a wait for the log notices that nobody wants it any more."""
+
 EXIT_APPLIED_S = 2.0
 """How long it waits, of this, to delete what is applied, to let an adoption come to its end, and
 to send what workers of this program have left that were killed."""
-
-
-def _at_exit(end: Callable[[], None]) -> None:
-    """Have `end` called when the interpreter ends, while threads can still be started.
-
-    Executors are shut down before atexit's functions run. What is registered with `threading`
-    runs last in, first out, so it must come after the executors' own: hence their import above.
-    """
-    register = getattr(threading, "_register_atexit", atexit.register)
-    register(end)
 
 
 class Sender:
@@ -121,7 +114,7 @@ class Sender:
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="trialog-sender", daemon=True)
         self._thread.start()
-        _at_exit(self.end)
+        call_at_exit(self.end)
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> Sender:
@@ -162,18 +155,21 @@ class Sender:
         self._poke()
         return shipment
 
-    def wait_acked(self, shipment: Shipment, place: Place, timeout_s: float) -> bool:
+    def wait_acked(self, shipment: Shipment, place: Place, deadline: Deadline) -> bool:
         """Wait until the log has everything up to a place of the spool; tell whether it has.
 
         Behind the end of the thread, in a program's last moments, nobody sends and nobody waits.
         """
+
+        def is_over() -> bool:
+            return shipment.acked >= place or self._has_ended or deadline.left_s <= 0
+
         with self._changed:
             self._waiting += 1
             self._poke()
             try:
-                self._changed.wait_for(
-                    lambda: shipment.acked >= place or self._has_ended, timeout_s
-                )
+                while not self._changed.wait_for(is_over, min(deadline.left_s, GIVEN_UP_CHECK_S)):
+                    pass
             finally:
                 self._waiting -= 1
         return shipment.acked >= place

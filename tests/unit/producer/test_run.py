@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import re
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -129,12 +131,29 @@ def test_timeout_that_is_no_number_from_0_on_raises_value_error(
             wait(timeout_s)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Holder:
+    """What a program keeps a run in."""
+
+    run: trialog.Run
+
+
 # B18
 def test_run_refuses_to_be_pickled(session: trialog.Session) -> None:
     """The error says what to send instead; the names can be sent."""
     run = trialog.Run("e", "r", session)
-    with pytest.raises(TypeError, match="use load_run there"):
-        pickle.dumps(run)
+    ways: list[Callable[[], object]] = [
+        lambda: pickle.dumps(run),
+        lambda: pickle.dumps({"runs": [(run,)]}, protocol=2),
+        lambda: pickle.dumps(run.log_metric),
+        lambda: copy.copy(run),
+        lambda: copy.deepcopy(run),
+        lambda: copy.deepcopy([{"run": run}]),
+        lambda: asdict(Holder(run)),
+    ]
+    for way in ways:
+        with pytest.raises(TypeError, match=r"run 'r' cannot be pickled or copied.*use load_run"):
+            way()
     assert pickle.loads(pickle.dumps((run.experiment_name, run.run_name))) == ("e", "r")
     assert pickle.loads(pickle.dumps(session)) == session
 

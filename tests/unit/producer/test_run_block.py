@@ -184,7 +184,7 @@ def test_block_left_while_the_log_is_away_keeps_everything(runs: MemoryRuns) -> 
     with pytest.raises(TimeoutError, match="run 'r' is not in the log after 0 s"):
         block.wait_applied(Deadline(0), "r")
     runs.log.fault = None
-    assert block.flush(30)
+    assert block.flush(Deadline(30))
     assert runs.types() == ["run_started", "parameters_logged", "run_ended"]
     assert block.positions() == [f"events:0:{len(runs.log.records) - 1}"]
 
@@ -192,7 +192,7 @@ def test_block_left_while_the_log_is_away_keeps_everything(runs: MemoryRuns) -> 
 def test_block_that_was_not_entered_has_nothing_to_wait_for(runs: MemoryRuns) -> None:
     """A handle that only reads waits for no log."""
     block = RunBlock(runs.endpoint)
-    assert block.flush(0)
+    assert block.flush(Deadline(0))
     assert block.positions() == []
     assert block.wait_applied(Deadline(0), "r") == []
     assert block.refusals_now(0) == []
@@ -210,7 +210,7 @@ def test_child_made_by_fork_joins_with_a_writer_of_its_own(runs: MemoryRuns) -> 
     """It knows what its parent knew, writes into a spool of its own, and never ends the run."""
     block = entered(runs)
     block.writer().record(ParametersLogged({"lr": 1}))
-    block.flush(30)
+    block.flush(Deadline(30))
     block.forget_in_child()
     assert block.spool is None
     with pytest.raises(ParameterImmutableError):
@@ -229,12 +229,12 @@ def test_child_made_by_fork_joins_with_a_writer_of_its_own(runs: MemoryRuns) -> 
 def test_child_that_never_logged_says_nothing_unless_it_failed(runs: MemoryRuns) -> None:
     """A clean exit of a worker is no event of the run; a failure is."""
     block = entered(runs)
-    block.flush(30)
+    block.flush(Deadline(30))
     block.forget_in_child()
     assert not block.leave(None)
     assert runs.types() == ["run_started"]
     other = entered(runs)
-    other.flush(30)
+    other.flush(Deadline(30))
     other.forget_in_child()
     other.leave(ValueError("in the child"))
     assert runs.events()[-1].body == RunEnded("Failed", "in the child", is_owner=False)

@@ -11,6 +11,7 @@ import structlog
 
 from tests.services.trialog import wait_until
 from tests.unit.producer.spools import META, new_folder, steps_of
+from trialog.deadline import Deadline
 from trialog.sender import Sender
 from trialog.settings import Session
 from trialog.spool import Spool
@@ -105,7 +106,7 @@ def post(said: list[EventDict], tmp_path: Path) -> Iterator[Post]:
 
 def flush(post: Post, spool: Spool, shipment: Shipment, timeout_s: float = DEADLINE_S) -> bool:
     """Wait as `Run.flush` does."""
-    return post.sender.wait_acked(shipment, spool.cut(), timeout_s)
+    return post.sender.wait_acked(shipment, spool.cut(), Deadline(timeout_s))
 
 
 # B9

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 
@@ -63,6 +64,26 @@ def test_deadline_of_no_seconds_is_refused(given: object) -> None:
     assert (caught.value.field, caught.value.limit) == ("timeout_s", "0..")
 
 
+def test_deadline_that_is_given_up_is_over_at_once() -> None:
+    """Also for a thread that pauses: nobody wants what it waits for any more."""
+    deadline = Deadline(1000)
+    before_s = time.monotonic()
+
+    def pause() -> None:
+        for _ in range(1000):
+            deadline.pause()
+
+    waiting = threading.Thread(target=pause)
+    waiting.start()
+    deadline.give_up()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert time.monotonic() - before_s < 30
+    assert deadline.left_s == 0.0
+    with pytest.raises(TimeoutError):
+        deadline.check("anything")
+
+
 def test_pause_does_not_go_beyond_the_end() -> None:
     """The last question is asked at the deadline and not after it."""
     before_s = time.monotonic()
@@ -88,9 +109,26 @@ async def test_call_aside_returns_what_the_call_returns() -> None:
     assert await waiting == (3, True)
 
 
-@pytest.mark.parametrize("error", [UnavailableError("away"), FileNotFoundError(2, "gone")])
+async def test_call_aside_sees_the_context_of_its_caller_and_leaves_it_alone() -> None:
+    """As `asyncio.to_thread` does; what the thread sets is its own."""
+    of_task = ContextVar("of_task", default="nothing")
+    of_task.set("the task's")
+
+    def work() -> str:
+        seen = of_task.get()
+        of_task.set("the thread's")
+        return seen
+
+    assert await call_aside(work) == "the task's"
+    assert of_task.get() == "the task's"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnavailableError("away"), FileNotFoundError(2, "gone"), RuntimeError("not entered")],
+)
 async def test_call_aside_raises_what_the_call_raises(error: Exception) -> None:
-    """The very same object: faults of service and disk are what callers know."""
+    """The very same object: faults of service and disk, and misuse, are what callers know."""
 
     def work() -> None:
         raise error

@@ -1,0 +1,139 @@
+"""A run's methods for asyncio: what blocks is done by a thread beside the event loop.
+
+They are `Run`'s own, and `wait_async` is `RunView`'s; each is its blocking twin, called aside. What
+decides which run is current is done in the task itself, because a thread has a context of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from trialog.at_exit import call_at_exit
+from trialog.call_aside import call_aside
+from trialog.deadline import Deadline
+from trialog.run_context import pop_run, push_run
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from trialog.run import Run
+    from trialog.run_view import RunView
+
+    AnyRun = TypeVar("AnyRun", bound=Run)
+
+EXIT_GIVEN_UP_S = 5.0
+"""How long an ending interpreter waits for enterings that were cancelled, to record their end."""
+
+
+async def enter_async(self: AnyRun) -> AnyRun:
+    """Enter the run as `with` does; the event loop goes on meanwhile.
+
+    A task that is cancelled meanwhile is let go at once. The run may be created all the same, by
+    a request that is under way: it is then ended as Failed, with a message that says so.
+    """
+    entering = _Entering(self)
+    try:
+        await call_aside(entering.enter)
+    except (asyncio.CancelledError, GeneratorExit):
+        entering.give_up()
+        raise
+    push_run(self)
+    return self
+
+
+async def leave_async(
+    self: Run,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+) -> None:
+    """Leave the run as `with` does; the event loop goes on while the log is waited for.
+
+    How the block ended is recorded first, at once: a task that is cancelled while it waits for the
+    log gives up the wait and no ending, and a run whose block came to its end stays Completed.
+    """
+    pop_run(self)
+    # A coroutine that is being closed must not wait for anything.
+    if self._block.end(error) and not isinstance(error, GeneratorExit):
+        self._warn_of(await call_aside(self._settle, error))
+
+
+async def flush_async(self: Run, timeout_s: float | None = None) -> bool:
+    """Wait as `flush` does, while the event loop goes on; a task that is cancelled ends the wait.
+
+    Args:
+        timeout_s: seconds from 0 on; None waits as long as it takes.
+
+    Raises:
+        RuntimeError: the run was never entered.
+        ValidationError: `timeout_s` is no number from 0 on.
+    """
+    deadline = Deadline(timeout_s)
+    try:
+        return await call_aside(self._flush, deadline)
+    finally:
+        deadline.give_up()
+
+
+async def wait_async(self: RunView, timeout_s: float | None = None) -> None:
+    """Wait as `wait` does, while the event loop goes on; a task that is cancelled ends the wait.
+
+    Args:
+        timeout_s: seconds from 0 on; None waits as long as it takes.
+
+    Raises:
+        TimeoutError: it is not so within the time.
+        RunRejectedError: some of what this handle logged was refused; `.rejections` lists it.
+        RuntimeError: the run was not entered.
+        ResourceNotFoundError: it was deleted.
+        ValidationError: `timeout_s` is no number from 0 on.
+    """
+    deadline = Deadline(timeout_s)
+    try:
+        await call_aside(self._wait, deadline)
+    finally:
+        deadline.give_up()
+
+
+class _Entering:
+    """A run on its way into its block, whose task may be cancelled before it is there."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._is_over = threading.Event()
+
+    def enter(self) -> None:
+        """Enter the block, in a thread."""
+        try:
+            self._run._open()  # noqa: SLF001  this is a part of the run that stands in this module
+        finally:
+            self._is_over.set()
+
+    def give_up(self) -> None:
+        """Have the run ended by a thread as soon as it is entered, if it ever is; do not wait."""
+        thread = threading.Thread(target=self._end, name="trialog-given-up", daemon=True)
+        _given_up.add(thread)
+        _end_given_up_at_exit()
+        thread.start()
+
+    def _end(self) -> None:
+        self._is_over.wait()
+        self._run._block.leave(asyncio.CancelledError("while it entered the run"))  # noqa: SLF001
+        _given_up.discard(threading.current_thread())
+
+
+_given_up: set[threading.Thread] = set()
+
+
+@functools.cache
+def _end_given_up_at_exit() -> None:
+    call_at_exit(_wait_given_up)
+
+
+def _wait_given_up() -> None:
+    deadline = Deadline(EXIT_GIVEN_UP_S)
+    for thread in tuple(_given_up):
+        thread.join(deadline.left_s)
