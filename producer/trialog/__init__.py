@@ -1,7 +1,10 @@
 """Experiment tracking: what users import; everything is re-exported from its own module."""
 
+import typing
+
 from trialog.compare import compare
 from trialog.experiment import Experiment
+from trialog.legacy_names import legacy_name as _legacy_name
 from trialog.list_runs import SortByType, SortOrderType, list_runs
 from trialog.load_run import load_run
 from trialog.pipeline import PipelineExperimentConfig
@@ -43,3 +46,12 @@ __all__ = [
     "list_runs",
     "load_run",
 ]
+
+if typing.TYPE_CHECKING:
+    from trialog.legacy_names import _RunContext as _RunContext
+    from trialog.legacy_names import _Trial as _Trial
+    from trialog.legacy_names import _TrialComponent as _TrialComponent
+else:
+    # Not for type checkers, which would take every misspelt name for one of these.
+    def __getattr__(name: str) -> object:
+        return _legacy_name(name)

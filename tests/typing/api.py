@@ -65,6 +65,32 @@ def writing(session: trialog.Session) -> None:
     run.delete()
 
 
+async def writing_in_asyncio(session: trialog.Session) -> None:
+    """Enter, flush, wait and leave without blocking the event loop."""
+    async with trialog.Run("e", "r", session) as run:
+        assert_type(run, trialog.Run)
+        run.log_metric("loss", 0.5)
+        assert_type(await run.flush_async(timeout_s=5), bool)
+        assert_type(await run.flush_async(), bool)
+        waiting = run.wait_async(timeout_s=None)
+        assert_type(await waiting, None)
+        await run.wait_async("long")  # type: ignore[arg-type]
+    async with trialog.load_run() as joined:
+        assert_type(joined, trialog.Run)
+    for listed in trialog.Run.iterate("e", session=session):
+        await listed.wait_async(1.5)
+        await listed.flush_async()  # type: ignore[attr-defined]
+
+
+def legacy_names(session: trialog.Session) -> None:
+    """The private names of SageMaker's SDK are checked as what they stand for."""
+    with trialog._Trial("e", "r", session) as run:
+        assert_type(run, trialog.Run)
+    assert_type(trialog._TrialComponent("e", sagemaker_session=session), trialog.Run)
+    assert_type(trialog._RunContext.get_current_run(), trialog.Run | None)
+    trialog.lod_run()  # type: ignore[attr-defined]
+
+
 def reading(session: trialog.Session) -> None:
     """Read live and listed runs alike."""
     page = trialog.Run.list("e", "Name", "Ascending", 10, session)
