@@ -243,5 +243,8 @@ def shown(value: object) -> str:
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for a near miss, or an empty string."""
-    near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.7)
+    known = list(candidates)
+    # Names that differ in case alone resemble each other however few letters they have.
+    near = [one for one in known if one.casefold() == name.casefold()]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -45,6 +45,12 @@ FROM generate_series(1, {RUNS_EACH}) g;
 INSERT INTO gen_1.rejections
 SELECT '{RUN}', '{RUN}', g, 0, 'code', 'no', null, null, '{{}}', now(), 'trialog.events.v1', 0, g
 FROM generate_series(1, {RUNS_EACH}) g;
+INSERT INTO gen_1.metric_summaries
+SELECT lpad(to_hex(g), 32, '0')::uuid, 'm' || m, 1, 0, 0, 0, null, null, 0, 1, now(), now(), g
+FROM generate_series(1, {RUNS_EACH}) g, generate_series(1, 5) m;
+INSERT INTO gen_1.artifacts (run_id, name, version, kind, is_output, at, log_offset)
+SELECT lpad(to_hex(g), 32, '0')::uuid, 'notes', 1, 'model', true, now(), g
+FROM generate_series(1, {RUNS_EACH}) g;
 ANALYZE
 """
 
@@ -130,6 +136,8 @@ QUESTIONS: list[tuple[str, tuple[object, ...], str]] = [
     ("record_rejections", (RUN, ["trialog.events.v1"], [77]), "rejections_run"),
     ("list_children", ("default", RUN, None, None, PAGE), "runs_parent"),
     ("near_run_names", (EXPERIMENT, PAGE), "runs_created"),
+    ("near_metric_names", (RUN, "m3x", PAGE), "metric_summaries_pkey"),
+    ("near_artifact_names", (RUN, PAGE), "artifacts_pkey"),
     ("near_names", ("default", PAGE), "experiments_created"),
 ]  # fmt: skip
 
@@ -143,7 +151,7 @@ async def test_question_is_served_by_the_index_its_file_names(
 
     taken = await steps(connection, query, *arguments)
 
-    large = {"runs", "record_index", "rejections"}
+    large = {"runs", "record_index", "rejections", "metric_summaries", "artifacts"}
     assert any(step.get("Index Name") == index for step in taken), taken
     assert not [step for step in taken if step.get("Relation Name") in large
                 and step["Node Type"] == "Seq Scan"]  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trialog_schemas.errors import ResourceNotFoundError, shown
+from trialog_schemas.errors import ResourceNotFoundError, did_you_mean, shown
 from trialog_schemas.names import check_page_size
 from trialog_server.read.ask import ask
+from trialog_server.read.experiments import NEAR_NAMES_MAX
 from trialog_server.read.list_runs import run_not_found
 from trialog_server.read.pages import bad_token, decode_token, encode_token
 from trialog_server.read.runs import ArtifactView
@@ -65,9 +66,11 @@ async def get_artifact(
         raise run_not_found(run_id)
     if rows[0]["name"] is None:
         which = "" if version is None else f" in version {version}"
+        near = await ask(pool, "near_artifact_names", run_id, NEAR_NAMES_MAX)
+        others = [row["name"] for row in near if row["name"] != name]
+        hint = did_you_mean(name, others) or "; list its artifacts to see which it has"
         raise ResourceNotFoundError(
-            f"run {run_id.hex!r} has no artifact {shown(name)}{which}; list its artifacts to see "
-            "which it has",
+            f"run {run_id.hex!r} has no artifact {shown(name)}{which}{hint}",
             field="name",
             value=name,
         )

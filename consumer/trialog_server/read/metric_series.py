@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from trialog_schemas.errors import ResourceNotFoundError, ValidationError, shown
+from trialog_schemas.errors import ResourceNotFoundError, ValidationError, did_you_mean, shown
 from trialog_schemas.events import POINT_BYTES
 from trialog_server.read.ask import ask
+from trialog_server.read.experiments import NEAR_NAMES_MAX
 from trialog_server.read.list_runs import run_not_found
 from trialog_server.read.pages import bad_token, decode_token, encode_token
 
@@ -98,7 +99,7 @@ async def metric_series(
     """
     start, end = _span_of(next_token)
     rows = await ask(pool, "metric_series", *run, name, end)
-    _check_found(rows, "data", run[1], name)
+    await _check_found(pool, rows, "data", (run[1], name))
     return await asyncio.to_thread(_series_page, name, rows, start, points_max)
 
 
@@ -116,7 +117,7 @@ async def metric_buckets(pool: Pool, run: tuple[str, UUID], name: str, columns: 
             limit=f"1..{BUCKETS_MAX}",
         )
     rows = await ask(pool, "metric_buckets", *run, name)
-    _check_found(rows, "steps", run[1], name)
+    await _check_found(pool, rows, "steps", (run[1], name))
     return await asyncio.to_thread(_buckets_of_rows, name, rows, columns)
 
 
@@ -216,12 +217,18 @@ def _span_of(token: str | None) -> tuple[int, int]:
     raise bad_token(token)
 
 
-def _check_found(rows: Sequence[asyncpg.Record], column: str, run_id: UUID, name: str) -> None:
+async def _check_found(
+    pool: Pool, rows: Sequence[asyncpg.Record], column: str, wanted: tuple[UUID, str]
+) -> None:
+    run_id, name = wanted
     if not rows:
         raise run_not_found(run_id)
     if rows[0][column] is None:
+        near = await ask(pool, "near_metric_names", run_id, name, NEAR_NAMES_MAX // 2)
+        hint = did_you_mean(name, [row["name"] for row in near])
         raise ResourceNotFoundError(
-            f"run {run_id.hex!r} has no metric {shown(name)}; the run's metrics are listed with it",
+            f"run {run_id.hex!r} has no metric {shown(name)}"
+            f"{hint or '; the metrics it has are listed with it'}",
             field="name",
             value=name,
         )

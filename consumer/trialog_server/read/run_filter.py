@@ -229,7 +229,8 @@ class _Reader:
         self._at += 1
         summary = self.word().lower()
         if summary not in SUMMARIES:
-            raise self.error(f"a metric has {', '.join(SUMMARIES)}, not {summary!r}")
+            hint = did_you_mean(summary, SUMMARIES)
+            raise self.error(f"a metric has {', '.join(SUMMARIES)}, not {summary!r}{hint}")
         return Field("metrics", name, summary)
 
     def operator(self) -> str:

@@ -102,6 +102,7 @@ def test_parse_filter_number_ranges_compare_like_python(bound: float, value: flo
         ("params.lr > true", "with = or != only"),
         ("metrics.loss = 'a'", "a number"),
         ("metrics.`loss`.median = 1", "a metric has last, min"),
+        ("metrics.`loss`.meen = 1", "did you mean 'mean'"),
         ("status = 'Done'", "a status is one of"),
         ("status = 'completed'", "did you mean 'Completed'"),
         ("status > 'Failed'", "with = or != only"),

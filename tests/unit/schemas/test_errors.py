@@ -221,6 +221,7 @@ def test_shown_survives_what_cannot_be_shown() -> None:
     [
         ("CreatonTime", "; did you mean 'CreationTime'?"),
         ("name", "; did you mean 'Name'?"),
+        ("NAME", "; did you mean 'Name'?"),
         ("Colour", ""),
         ("", ""),
     ],
