@@ -22,13 +22,20 @@ POLICY_ATTEMPTS_MAX = 3
 """Commands sent when the service's policy is another one each time: a restart or two between."""
 
 
-def send_command(endpoint: Endpoint, body: CatalogBody) -> CommandAnswer:
+def send_command(
+    endpoint: Endpoint, body: CatalogBody, client: Client | None = None
+) -> CommandAnswer:
     """Append an event of the catalog, wait for its verdict and raise what was refused.
 
     Each command has a writer of its own, so that a process that dies between two of them leaves
     no hole in a sequence.
+
+    Args:
+        endpoint: the service, and as whom.
+        body: the event; its limit is the policy's.
+        client: asks the service; None makes one.
     """
-    answer = _command(endpoint, body)
+    answer = _command(endpoint, body, client or Client(endpoint))
     note_policy(endpoint.url, Limits.from_json(dict(answer["limits"])))
     if answer["rejections"]:
         raise refusal_error(rejection_of(answer["rejections"][0]))
@@ -42,8 +49,7 @@ def under_policy(endpoint: Endpoint, body: CatalogBody) -> CatalogBody:
     return body
 
 
-def _command(endpoint: Endpoint, body: CatalogBody) -> CommandAnswer:
-    client = Client(endpoint)
+def _command(endpoint: Endpoint, body: CatalogBody, client: Client) -> CommandAnswer:
     for _ in range(POLICY_ATTEMPTS_MAX):
         try:
             return client.command(new_id(), now_us(), under_policy(endpoint, body))
