@@ -146,7 +146,7 @@ def test_experiment_of_the_shortest_and_longest_name_is_created(
         assert other.experiment_id != made.experiment_id
 
 
-# A3
+# A3 I1
 def test_experiment_of_a_taken_name_is_refused_and_the_first_stays(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -160,7 +160,7 @@ def test_experiment_of_a_taken_name_is_refused_and_the_first_stays(
     assert trialog.Experiment.load(experiment_name, session) == first
 
 
-# A3
+# A3 I1
 def test_experiment_created_by_two_processes_at_once_is_created_by_one(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -426,14 +426,19 @@ def test_no_path_of_the_api_renames(session: trialog.Session, experiment_name: s
 
 
 # A15
-def test_last_modified_time_moves_forward_when_a_run_is_added(
+def test_last_modified_time_moves_forward_when_a_run_is_added_or_deleted(
     session: trialog.Session, experiment_name: str
 ) -> None:
-    """Entering a run changes the experiment's time and count, and not its creation."""
+    """Each changes the experiment's time and count, and not its creation."""
     made = trialog.Experiment.create(experiment_name, session=session)
-    with trialog.Run(experiment_name, "one", session):
+    with trialog.Run(experiment_name, "one", session) as run:
         pass
     later = trialog.Experiment.load(experiment_name, session)
     assert later.last_modified_time > made.last_modified_time
     assert later.creation_time == made.creation_time
     assert later.run_count == 1
+    run.wait()
+    run.delete()
+    last = trialog.Experiment.load(experiment_name, session)
+    assert last.last_modified_time > later.last_modified_time
+    assert last.run_count == 0

@@ -81,11 +81,12 @@ def told(session: trialog.Session, run: trialog.Run) -> dict[str, object]:
         "content": loaded.read_artifact("notes"),
         "rejections": loaded.rejections,
         "about": (loaded.status, loaded.start_time, loaded.end_time, loaded.tags),
+        "experiment": trialog.Experiment.load(run.experiment_name, session).last_modified_time,
         "frame": str(trialog.compare(run.experiment_name, session=session).to_dict("records")),
     }
 
 
-# K3 D12 C6
+# A15 C6 D12 K3
 @pytest.mark.slow(reason="a worker looks at its leases once a second, and reads the log twice more")
 def test_whole_log_delivered_again_changes_nothing_and_from_nothing_gives_all(
     faulty: Faulty, session: trialog.Session, experiment_name: str

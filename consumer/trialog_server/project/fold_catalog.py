@@ -255,13 +255,13 @@ def _fold_event(
         catalog.new_runs[body.run_id] = NewRun(
             event.account, body, event.at_us, event.user, record.log_offset
         )
-        catalog.touched[body.experiment_id] = _later(
-            catalog.touched.get(body.experiment_id), record.at_us, event.user
-        )
+        _touch(catalog, body.experiment_id, record.at_us, event.user)
     elif isinstance(body, ExperimentDeleted):
         catalog.deleted_experiments[body.experiment_id] = Deletion(record.at_us, record.log_offset)
     elif isinstance(body, RunDeleted):
         catalog.deleted_runs[body.run_id] = Deletion(record.at_us, record.log_offset)
+        home = account.state.runs[body.run_id].experiment_id
+        _touch(catalog, home, record.at_us, event.user)
     account.state = evolve_catalog(account.state, verdict)
 
 
@@ -275,8 +275,11 @@ def _create_experiment(
     )
 
 
-def _later(known: tuple[int, str] | None, at_us: int, user: str) -> tuple[int, str]:
-    return (at_us, user) if known is None or at_us > known[0] else known
+def _touch(catalog: Catalog, experiment_id: str, at_us: int, user: str) -> None:
+    """Note that an experiment's set of runs changed; the latest change stays."""
+    known = catalog.touched.get(experiment_id)
+    if known is None or at_us > known[0]:
+        catalog.touched[experiment_id] = (at_us, user)
 
 
 def _add_rows(catalog: Catalog, folded: Folded) -> None:

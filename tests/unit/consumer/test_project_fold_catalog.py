@@ -105,6 +105,14 @@ def test_catalog_adding_a_run_touches_its_experiment() -> None:
     assert who == {"user": "ada", "host": "forge"}
 
 
+def test_catalog_deleting_a_run_touches_its_experiment() -> None:
+    """Its set of runs is another one from the log's time of the deletion on.  # A15."""
+    folded = fold(known(), catalog_writer().record(RunDeleted(RUN)), first=10)
+    ((experiment_id, at, who),) = folded.rows.of("touch_experiments")
+    assert (experiment_id, at.microsecond) == (EXPERIMENT, 10)  # type: ignore[attr-defined]
+    assert who == {"user": "ada", "host": "forge"}
+
+
 def test_catalog_deleting_a_run_frees_its_name_in_the_same_batch() -> None:
     """A name can be taken again right after its run was deleted (decision 6).  # B21."""
     writer = catalog_writer()
