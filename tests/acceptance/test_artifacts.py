@@ -194,7 +194,7 @@ def test_files_of_one_base_name_keep_their_own_bytes(
 
 
 # E6
-def test_direction_of_a_file_is_stored(
+def test_direction_of_an_artifact_is_stored_and_lists_are_filtered_by_it(
     session: trialog.Session, experiment_name: str, tmp_path: Path
 ) -> None:
     """An input is told from an output, which is the default, for files and for texts."""
@@ -210,6 +210,11 @@ def test_direction_of_a_file_is_stored(
     assert directions == {"in.csv": False, "out.csv": True, "in": False, "out": True}
     inputs = [name for name, told in read(session, run).items() if not told["is_output"]]
     assert sorted(inputs) == ["in", "in.csv"]
+    address = f"{session.url}/api/v1/runs/{run.run_id}/artifacts"
+    for asked, names in (("false", ["in", "in.csv"]), ("true", ["out", "out.csv"])):
+        page = urllib3.request("GET", address, fields={"is_output": asked}).json()
+        assert [one["name"] for one in page["artifacts"]] == names
+    assert urllib3.request("GET", address, fields={"is_output": "maybe"}).status == 400
 
 
 # E7

@@ -33,16 +33,29 @@ class ArtifactPage:
 
 
 async def list_artifacts(
-    pool: Pool, account: str, run_id: UUID, *, max_results: int = 100, next_token: str | None = None
+    pool: Pool,
+    account: str,
+    run_id: UUID,
+    *,
+    max_results: int = 100,
+    next_token: str | None = None,
+    is_output: bool | None = None,
 ) -> ArtifactPage:
     """Return a page of every version of every artifact.
+
+    Args:
+        pool: asks Postgres.
+        account, run_id: whose artifacts.
+        max_results: 1–100 versions.
+        next_token: of the page before.
+        is_output: True gives what the run made, False what it used, None both.
 
     Raises:
         ResourceNotFoundError: there is no such run.
     """
     check_page_size(max_results)
     after = _place_of(next_token)
-    rows = await ask(pool, "list_artifacts", account, run_id, *after, max_results + 1)
+    rows = await ask(pool, "list_artifacts", account, run_id, *after, max_results + 1, is_output)
     if not rows:
         raise run_not_found(run_id)
     found = tuple(_artifact(row) for row in rows if row["name"] is not None)

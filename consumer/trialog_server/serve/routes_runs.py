@@ -78,6 +78,12 @@ class SeriesQuery(BaseModel):
     next_token: Annotated[str | None, Field(max_length=TOKEN_CHARS_MAX)] = None
 
 
+class ArtifactsQuery(PageQuery):
+    """Which artifacts: a page of all, or of those of one direction."""
+
+    is_output: bool | None = Field(None, description="true: what the run made; false: what it used")
+
+
 class ContentQuery(BaseModel):
     """Which artifact, and which of its versions; None is the newest."""
 
@@ -214,7 +220,7 @@ class RunRoutes:
         return json_response(content)
 
     async def artifacts(
-        self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
+        self, request: Request, run_id: RunId, query: Annotated[ArtifactsQuery, Query()]
     ) -> Response:
         """List a page of every version of every artifact, the newest first within a name."""
         await wait_for_positions(self._service, request)
@@ -224,6 +230,7 @@ class RunRoutes:
             UUID(run_id),
             max_results=query.max_results,
             next_token=query.next_token,
+            is_output=query.is_output,
         )
         content: ArtifactPageJSON = {
             "artifacts": [artifact_json(artifact) for artifact in page.artifacts],
