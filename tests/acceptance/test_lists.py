@@ -87,6 +87,25 @@ def test_page_of_runs_is_one_request_and_changes_nothing(
     assert trialog.Experiment.load(experiment_name, session).last_modified_time == modified
 
 
+# A10
+def test_page_of_experiments_with_their_descriptions_is_one_request(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """No further question is asked for an item, whatever is read of it."""
+    for index in range(3):
+        trialog.Experiment.create(f"{experiment_name}-{index}", f"text {index}", session=session)
+    before = requests_counted(session)
+    listed = trialog.Experiment.list(max_results=3, session=session)
+    assert [item.description for item in listed] == ["text 2", "text 1", "text 0"]
+    asked = {
+        route: number - before.get(route, 0)
+        for route, number in requests_counted(session).items()
+        if number != before.get(route, 0)
+    }
+    assert list(asked.values()) == [1.0]
+    assert 'route="/api/v1/experiments"' in next(iter(asked))
+
+
 # F2
 def test_runs_of_an_unknown_experiment_are_not_found_and_of_an_empty_one_none(
     session: trialog.Session, experiment_name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,6 +46,8 @@ def test_run_is_in_progress_until_its_owner_ends_it(
     with trialog.Run(experiment_name, "shared", session) as run:
         run.log_metric("loss", 1.0)
         run.wait(30)
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(run)  # its names are what a worker is sent
         assert run_together(session, 4, WORKERS, experiment_name) == ["InProgress"] * 4
         (listed,) = trialog.Run.list(experiment_name, session=session)
         assert (listed.status, listed.end_time) == ("InProgress", None)
@@ -113,6 +116,8 @@ def test_load_run_finds_the_run_of_the_block_before_that_of_the_environment(
     assert found == expected
     with pytest.raises(RuntimeError, match="no run of experiment 'another'"):
         trialog.load_run("another", session=session)
+    with pytest.raises(ValueError, match="without experiment_name"):
+        trialog.load_run(run_name="of-arguments", session=session)
 
 
 # B8
@@ -271,3 +276,38 @@ def test_threads_with_runs_of_their_own_never_mix_data(
         index = float(run.run_name.removeprefix("run-"))
         assert (summary.count, summary.min, summary.max) == (1000, index, index)
         assert run.parent_run_name is None
+
+
+# B17
+def test_tasks_lose_and_double_nothing_and_never_mix_data(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """8 tasks that take turns after every point: on one run all of it, on 8 runs each its own."""
+
+    async def log(run: trialog.Run, index: int) -> None:
+        for step in range(500):
+            run.log_metric("loss", float(index), step)
+            await asyncio.sleep(0)
+
+    async def log_own(index: int) -> None:
+        with trialog.Run(experiment_name, f"own-{index}", session) as run:
+            await log(run, index)
+            assert current_run() is run
+
+    async def shared() -> None:
+        await asyncio.gather(*(log(run, index) for index in range(8)))
+
+    async def own() -> None:
+        await asyncio.gather(*(log_own(index) for index in range(8)))
+
+    with trialog.Run(experiment_name, "shared", session) as run:
+        asyncio.run(shared())
+    asyncio.run(own())
+    run.wait(30)
+    values = run.metric_series("loss")["value"]
+    assert [values.count(float(index)) for index in range(8)] == [500] * 8
+    for found in trialog.Run.list(experiment_name, "Name", session=session)[1:]:
+        found.wait(30)
+        index = float(found.run_name.removeprefix("own-"))
+        summary = found.metrics["loss"]
+        assert (summary.count, summary.min, summary.max) == (500, index, index)

@@ -202,15 +202,14 @@ def test_exception_in_the_block_goes_on_when_no_service_is_there(tmp_path: Path)
         print(run.parameters)  # noqa: T201  whatever a program does with it
 
 
-# B13
-def test_log_calls_after_the_block_raise_and_names_can_be_read(
+# B13 I2
+def test_log_calls_outside_the_block_raise_and_names_can_be_read(
     session: trialog.Session, experiment_name: str, tmp_path: Path
 ) -> None:
-    """What comes too late is an error and nothing of it is recorded."""
+    """What comes too early or too late is an error and nothing of it is recorded."""
     file = tmp_path / "file.txt"
     file.write_text("text")
-    with trialog.Run(experiment_name, "one", session) as run:
-        pass
+    run = trialog.Run(experiment_name, "one", session)
     calls: list[Callable[[], None]] = [
         lambda: run.log_parameter("p", 1),
         lambda: run.log_parameters({"p": 1}),
@@ -221,6 +220,13 @@ def test_log_calls_after_the_block_raise_and_names_can_be_read(
         lambda: run.log_model("s3://models/m"),
         lambda: run.set_tags({"a": "b"}),
     ]
+    for call in calls:
+        with pytest.raises(RuntimeError, match="not entered"):
+            call()
+    told = (run.run_name, run.experiment_name, run.status)
+    assert (told, bool(run.run_arn)) == (("one", experiment_name, None), True)
+    with run:
+        pass
     for call in calls:
         with pytest.raises(RuntimeError, match="left; log inside its `with` block"):
             call()

@@ -32,7 +32,7 @@ def _run_example(name: str, session: trialog.Session, *arguments: str) -> str:
     return done.stdout
 
 
-# G1
+# D14 G1
 @pytest.mark.slow(reason="imports scikit-learn and trains with it")
 def test_basic_example_gives_exactly_what_it_logged(
     session: trialog.Session, experiment_name: str
