@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, cast
 
@@ -102,6 +103,7 @@ def test_hooks_of_many_trials_may_come_mixed_from_one_thread(
     callback.on_trial_error("a1_0", "worker died")
     callback.on_trial_error("a1_3")
     assert callback.on_trial_start("a1_1", {}).run_name.startswith("trial-a1_1-")  # once more
+    pickle.loads(pickle.dumps(callback)).end()  # a copy has no trials, as Ray makes them
     callback.end()
     runs = trialog.list_runs(experiment_name, sort_order="Ascending", session=session)
     for run in runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from trialog.integrations.trial_runs import enter_trial_run, run_name_of
@@ -173,6 +174,13 @@ class TunerCallback:
         traceback: TracebackType | None,
     ) -> None:
         self.end(error)
+
+    def __reduce__(self) -> tuple[partial[TunerCallback], tuple[()]]:
+        """Make the copy that a library sends about: of the same settings, with no trial open."""
+        again = partial(
+            TunerCallback, self._experiment_name, self._search_name, self._session, tags=self._tags
+        )
+        return again, ()
 
     def _run_of(self, trial_id: int | str) -> Run:
         trial = self._trials.get(str(trial_id))
