@@ -175,8 +175,9 @@ async def test_projection_one_record_at_a_time_gives_the_same_tables(pool: Pool)
     assert await series(pool, "loss") == loss
 
 
+# D10
 async def test_projection_points_beyond_the_limit_keep_the_prefix(pool: Pool, log: Log) -> None:
-    """With a lowered limit the first points stay and the rest is a refusal.  # D10."""
+    """With a lowered limit the first points stay, in a replay too, and the rest is a refusal."""
     writer = Writer()
     started = RunStarted("digits", "first", limits=Limits(points_max=5))
     await log.append([writer.record(started, metrics([[float(at)] for at in range(4)]))])
@@ -185,6 +186,14 @@ async def test_projection_points_beyond_the_limit_keep_the_prefix(pool: Pool, lo
     values = [struct.unpack("<d", value)[0] for _, _, value in await series(pool, "loss")]
     assert values == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert await pool.fetchval("SELECT facts FROM rejections") == {"limit": 5, "points": 2}
+
+    tables = await digests(pool, without=("metric_chunks",))
+    points = await series(pool, "loss")
+    for table in (*tables, "metric_chunks", "trialog.leases"):
+        await pool.execute(f"TRUNCATE {table}")
+    await project(pool, log)
+    assert await digests(pool, without=("metric_chunks",)) == tables
+    assert await series(pool, "loss") == points
 
 
 async def test_projection_limits_hold_across_a_restart(pool: Pool, log: Log) -> None:
