@@ -140,6 +140,7 @@ class Run(RunLogging):
 
         Raises:
             RuntimeError: the run was never entered.
+            ValidationError: `timeout_s` is no number from 0 on.
         """
         return self._flush(Deadline(timeout_s))
 

@@ -55,9 +55,16 @@ class RunView(RunAttributes):
         return [rejection_of(answer) for answer in found]
 
     def metric_series(self, name: str) -> dict[str, list[float]]:
-        """Return a metric's whole series as columns step, timestamp (s since the epoch) and value.
+        """Return a metric's whole series as columns, in order of step, then arrival.
 
-        In order of step, then arrival; a point without a step has the step NaN and comes last.
+        Returns:
+            Three columns of equal length, one entry a point: `step` (NaN for a point without one;
+            these come last), `timestamp` (seconds since the epoch) and `value` (NaN and ±Inf as
+            they were logged).
+
+        Raises:
+            ResourceNotFoundError: the run has no such metric; a near name is told.
+            UnavailableError: the service cannot be reached.
         """
         pages = list(Client(self._endpoint).series(self.run_id, name, self._positions()))
         steps = [step for page in pages for step in page["steps"]]
