@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trialog.settings import Endpoint
-    from trialog.spool_folder import SpoolMeta
+    from trialog.spool_facts import SpoolMeta
     from trialog.stream import LostBytes
     from trialog.transports.base import Transport
 
@@ -145,7 +145,7 @@ class Adopter:
         try:
             await self._send(folder, report, is_moved=is_moved)
         except (SpoolError, OSError) as exc:
-            report.reason = str(exc)
+            report.reason = f"{exc}: {path}"
         finally:
             folder.release()
         return self._done(report)

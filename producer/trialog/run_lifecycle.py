@@ -21,7 +21,8 @@ from trialog.ids import new_id, now_us
 from trialog.newest_positions import newest_positions
 from trialog.policy import known_policy, note_policy
 from trialog.run_context import current_run
-from trialog.spool_folder import CatalogEvent, SpoolMeta, check_place
+from trialog.spool_facts import CatalogEvent, SpoolMeta
+from trialog.spool_folder import check_place
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import (
     ModelInfo,

@@ -26,7 +26,7 @@ from trialog_schemas.wire import body_json
 
 if TYPE_CHECKING:
     from trialog.settings import Endpoint
-    from trialog.spool_folder import SpoolMeta
+    from trialog.spool_facts import SpoolMeta
     from trialog_schemas.events import (
         ArtifactLogged,
         ParametersLogged,

@@ -331,5 +331,11 @@ async def _take(flow: _Flow, bytes_wanted: int) -> list[ReadyRecord]:
 
 
 def _set_trouble(shipment: Shipment, error: Exception) -> None:
-    shipment.trouble = str(error)
+    if isinstance(error, OSError):
+        shipment.trouble = (
+            f"spool {shipment.folder.path} cannot be read or written: {error.strerror or error}; "
+            "see to it that this user may and that its files are files"
+        )
+    else:
+        shipment.trouble = str(error)
     shipment.is_stale = True

@@ -18,16 +18,16 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import struct
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from trialog.file_lock import FileLock
-from trialog.spool_format import FORMAT_VERSION, SEGMENT_HEAD, SEGMENT_MAGIC
+from trialog.spool_facts import SpoolMeta
+from trialog.spool_format import SEGMENT_HEAD, SEGMENT_MAGIC
 from trialog_schemas.errors import SpoolError
 
 if TYPE_CHECKING:
@@ -38,64 +38,6 @@ _REMOVED_PREFIX = ".removed-"
 _ACK = struct.Struct("<QQQQ32sBiq")
 _ACK_SLOT_BYTES = 128
 _CRC = struct.Struct("<I")
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogEvent:
-    """What a run entered without an answer still has to tell the catalog."""
-
-    at_us: int
-    body: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolMeta:
-    """Whose stream a folder holds; written once, when the folder is made.
-
-    Args:
-        writer_id, run_id, account, user: the identity all its events have.
-        experiment_name, run_name: for people who list spools.
-        url, kafka: where its events belong.
-        catalog: the event that creates the run, if nobody was there to take it.
-        version: version of the records.
-    """
-
-    writer_id: str
-    run_id: str
-    account: str
-    user: str
-    experiment_name: str
-    run_name: str
-    url: str
-    kafka: str | None
-    catalog: CatalogEvent | None = None
-    version: int = FORMAT_VERSION
-
-    def to_json(self) -> bytes:
-        """Return the form of `meta.json`."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2)
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> SpoolMeta:
-        """Read `meta.json`.
-
-        Raises:
-            SpoolError: it is damaged, or of a version this release cannot read.
-        """
-        try:
-            fields = orjson.loads(raw)
-            catalog = fields.pop("catalog")
-            meta = cls(**fields, catalog=CatalogEvent(**catalog) if catalog else None)
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as exc:
-            raise SpoolError(
-                f"the spool's meta.json cannot be read ({exc}); it stays for you to look at"
-            ) from exc
-        if meta.version != FORMAT_VERSION:
-            raise SpoolError(
-                f"the spool is of version {meta.version}, known is {FORMAT_VERSION}; "
-                "sync it with the release that wrote it"
-            )
-        return meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +107,8 @@ class SpoolFolder:
         Raises:
             SpoolError: it is free, but its facts cannot be read.
         """
+        for part in (path, path / "lock", path / "meta.json", path / "ack"):
+            _check_plain(part)
         lock = FileLock(path / "lock")
         try:
             if not lock.take_nowait():
@@ -185,7 +129,14 @@ class SpoolFolder:
         except SpoolError as exc:
             lock.release()
             raise SpoolError(f"{exc.message}: {path}") from exc
-        return cls(path, meta, lock)
+        folder = cls(path, meta, lock)
+        try:
+            for number in folder.segments():
+                _check_plain(folder.segment_path(number))
+        except SpoolError:
+            lock.release()
+            raise
+        return folder
 
     def segment_path(self, number: int) -> Path:
         """Return the file of a segment."""
@@ -372,6 +323,23 @@ class SpoolFolder:
         if self._ack_file is not None:
             os.close(self._ack_file)
             self._ack_file = None
+
+
+def _check_plain(path: Path) -> None:
+    """Refuse a link, a pipe or a device: to open it may lead elsewhere or never end.
+
+    Raises:
+        SpoolError: it is one. What is missing, or a folder, is told by whoever opens it.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SpoolError(
+            f"spool {path} is {stat.filemode(mode)} and no plain file; links, pipes and devices "
+            "are not followed, it stays for you to look at"
+        )
 
 
 def check_place(spool_dir: Path) -> None:

@@ -49,7 +49,8 @@ from trialog_schemas.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trialog.spool_folder import SpoolFolder, SpoolMeta
+    from trialog.spool_facts import SpoolMeta
+    from trialog.spool_folder import SpoolFolder
     from trialog.spool_format import Region, Stretch
     from trialog_schemas.events import Block
 

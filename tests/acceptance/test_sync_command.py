@@ -150,3 +150,37 @@ def test_sync_of_a_service_that_moved_needs_to_be_told(
     status, out, _ = sync(here, "--moved")
     assert (status, out[-1]) == (0, f"2 spools sent, 0 left in {here.spool_dir}")
     assert counts(session, experiment_name) == {"run-0": POINTS, "run-1": POINTS}
+
+
+# K9
+@ON_ONE_LOG
+def test_sync_names_what_is_foreign_in_each_spool_and_sends_all_others(
+    session: trialog.Session, experiment_name: str
+) -> None:
+    """Rubbish, facts of a later release, a pipe and a link stop neither the command nor a run."""
+    spools = leave_dead_spools(session, experiment_name, names(6))
+    (spools[0] / "meta.json").write_bytes(b"rubbish")
+    facts = json.loads((spools[1] / "meta.json").read_bytes())
+    (spools[1] / "meta.json").write_text(json.dumps({**facts, "version": 2, "colour": "red"}))
+    (spools[2] / "000001.spool").rename(spools[2] / "aside")
+    os.mkfifo(spools[2] / "000001.spool")
+    (spools[3] / "000001.spool").rename(spools[3] / "aside")
+    (spools[3] / "000001.spool").symlink_to(spools[3] / "aside")
+    (spools[4] / "strange.spool").write_bytes(b"strange")
+    status, out, _ = sync(session, "--json")
+    told = {one["path"]: one for one in json.loads("\n".join(out))["spools"]}
+    reasons = ("cannot be read", "is of version 2, known is 1", "spool is p", "spool is l")
+    for path, reason in zip(spools, reasons, strict=False):
+        assert told[str(path)]["outcome"] == "left"
+        assert reason in told[str(path)]["reason"]
+        assert str(path) in told[str(path)]["reason"]
+        assert path.exists()
+    assert status == 1
+    assert {told[str(path)]["outcome"] for path in spools[4:]} == {"sent"}
+    with trialog.Run(experiment_name, "next", session) as run:  # its sender meets them as well
+        run.log_metric("loss", 1.0)
+    run.wait(30)
+    runs = trialog.Run.list(experiment_name, session=session)
+    points = [run.metrics["loss"].count for run in runs if "loss" in run.metrics]
+    assert sorted(points) == [1, POINTS, POINTS]
+    assert all(path.exists() for path in spools[:4])

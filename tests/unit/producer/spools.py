@@ -6,7 +6,8 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trialog.spool_folder import SpoolFolder, SpoolMeta
+from trialog.spool_facts import SpoolMeta
+from trialog.spool_folder import SpoolFolder
 from trialog_schemas.decode import unpack_record
 from trialog_schemas.events import Event, MetricsLogged, WideBlock
 
