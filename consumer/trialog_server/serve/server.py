@@ -13,6 +13,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from trialog_server.serve.bounds import LINGER_S
 from trialog_server.serve.errors import BAD_REQUEST, RequestRefusedError, error_response
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class TimedHeadProtocol(H11Protocol):
 
     head_timeout_s = HEAD_TIMEOUT_S
     _head_deadline: asyncio.TimerHandle | None = None
+    _is_refused = False
 
     def connection_made(  # type: ignore[override]  # as uvicorn's own
         self, transport: asyncio.Transport
@@ -43,6 +45,8 @@ class TimedHeadProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that has begun must end in time."""
+        if self._is_refused:
+            return
         if self._has_no_request() and self._head_deadline is None:
             self._wait_for_head()
         super().data_received(data)
@@ -69,7 +73,11 @@ class TimedHeadProtocol(H11Protocol):
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        # Closing a connection on which bytes still come resets it, and the client would see that
+        # instead of the answer. So they are thrown away for a moment.
+        self._is_refused = True
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
