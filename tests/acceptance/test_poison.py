@@ -17,6 +17,7 @@ from tests.services.blocking import run_blocking
 from tests.services.trialog import wait_until
 from trialog.client import Client
 from trialog_schemas.events import NIL_ID, ParametersLogged
+from trialog_schemas.limits import PAYLOAD_BYTES_MAX, SEQ_MAX, TIME_US_MAX, TIME_US_MIN
 from trialog_schemas.wire import (
     CATALOG_TOPIC,
     CODEC_ZSTD,
@@ -29,6 +30,7 @@ from trialog_schemas.wire import (
     event_id_for,
     first_hash,
     frame,
+    next_hash,
     pack_record,
     partition_of,
 )
@@ -61,9 +63,11 @@ def record_of(run_id: str, events: Sequence[bytes], *, count: int | None = None)
     )
 
 
-def raw_event(seq: int, kind: str, body: bytes, version: int = 1) -> bytes:
+def raw_event(
+    seq: int, kind: str, body: bytes, version: int = 1, *, at_us: int | None = None
+) -> bytes:
     """Return an event whose body is JSON already."""
-    at_us = time.time_ns() // 1000
+    at_us = time.time_ns() // 1000 if at_us is None else at_us
     event_id = event_id_for(uuid.uuid4().hex, seq, at_us)
     start = f'{{"seq":{seq},"id":"{event_id}","type":"{kind}","v":{version},"at":{at_us},"body":'
     return encode_raw_event(start, body)
@@ -74,7 +78,14 @@ def rubbish(run_id: str) -> dict[str, bytes]:
     squeezed = bytearray(record_of(run_id, [], count=1) + b"rubbish")
     squeezed[len(MAGIC) + 1] = CODEC_ZSTD
     good = raw_event(1, "tags_set", b'{"tags":{"k":"v"}}')
+    bomb = PAYLOAD_BYTES_MAX + 1
     return {
+        f"payload of {bomb} bytes, allowed are {PAYLOAD_BYTES_MAX}": record_of(
+            run_id, [bytes(bomb)]
+        ),
+        "event head without a time of the years 1 to 9999": record_of(
+            run_id, [raw_event(1, "tags_set", b"{}", at_us=TIME_US_MAX + 1)]
+        ),
         "payload is cut inside an event's lengths": record_of(run_id, [b"rubbish"]),
         "payload that zstd cannot read": bytes(squeezed),
         "record of 1 events, its header says 2": record_of(run_id, [good], count=2),
@@ -149,6 +160,13 @@ def post(session: trialog.Session, records: Sequence[bytes]) -> list[Position]:
     return [Position.parse(one["position"]) for one in orjson.loads(answer.data)["receipts"]]
 
 
+def counted_from(seq: int, run_id: str) -> bytes:
+    """Return a record whose writer begins to count at a number that is none."""
+    start = first_hash("default", USER, run_id, run_id)
+    event = raw_event(seq, "tags_set", b'{"tags":{"k":"v"}}')
+    return pack_record(RecordHeader("default", USER, run_id, run_id, seq, 1, start), [event])
+
+
 def foreign(run_id: str) -> list[tuple[str, int, bytes | None, str]]:
     """Return what only Kafka can be sent: topic, partition, value, and the reason listed."""
     home = partition_of(run_id, PARTITIONS)
@@ -159,6 +177,9 @@ def foreign(run_id: str) -> list[tuple[str, int, bytes | None, str]]:
         (EVENTS_TOPIC, home, None, "record of 0 bytes is too short"),
         (EVENTS_TOPIC, home, b"x" * 99, "bytes that do not start with TLOG"),
         (EVENTS_TOPIC, home, b"TLOG\x63" + bytes(9), "record of version 99, known is 1"),
+        (EVENTS_TOPIC, home, counted_from(0, run_id), "record header with a seq or count that is"),
+        (EVENTS_TOPIC, home, counted_from(-5, run_id), "record header with a seq or count that is"),
+        (EVENTS_TOPIC, home, b"TLOG" + bytes(1_000_000), "record of version 0, known is 1"),
         (EVENTS_TOPIC, away, record_of(run_id, [good]), f"record of partition {home}"),
         (EVENTS_TOPIC, home, record_of(NIL_ID, [command]), f"record of topic {CATALOG_TOPIC}"),
         (CATALOG_TOPIC, 0, record_of(run_id, [good]), f"record of topic {EVENTS_TOPIC}"),
@@ -264,3 +285,78 @@ def test_event_of_a_later_release_is_shown_in_the_runs_events_with_the_reason(
     )
     assert shown["body"] == {"reason": "unknown_event run_teleported of version 1"}
     assert (shown["user"], shown["seq"]) == (USER, 1)
+
+
+class Stranger:
+    """A foreign producer that writes into a run, and may count, chain and date as it likes."""
+
+    def __init__(self, run_id: str, writer_id: str | None = None) -> None:
+        self.run_id = run_id
+        self.writer_id = writer_id or uuid.uuid4().hex
+        self.chain = first_hash("default", USER, run_id, self.writer_id)
+
+    def says(self, seq: int, name: str, at_us: int | None = None) -> bytes:
+        """Return a record of one event: a parameter with that name."""
+        at = time.time_ns() // 1000 if at_us is None else at_us
+        event_id = event_id_for(self.writer_id, seq, max(at, 0))
+        event = encode_event(seq, event_id, at, ParametersLogged({name: seq}))
+        header = RecordHeader("default", USER, self.run_id, self.writer_id, seq, 1, self.chain)
+        self.chain = next_hash(self.chain, event)
+        return pack_record(header, [event])
+
+
+# K8
+def test_writers_that_count_chain_or_date_wrongly_are_taken_and_listed(
+    tables: Faulty, session: trialog.Session, experiment_name: str
+) -> None:
+    """Jumps and broken chains are gaps, far times are times, unknown and deleted runs go on."""
+    with trialog.Run(experiment_name, "gone", session) as gone:
+        pass
+    gone.wait(30)
+    gone.delete()
+    with trialog.Run(experiment_name, "one", session) as run:
+        run.wait(30)
+        jumper, liar, dreamer = (Stranger(run.run_id) for _ in range(3))
+        double = Stranger(run.run_id, jumper.writer_id)
+        lost = neighbour_of(run.run_id)
+        sent = [
+            jumper.says(1, "first"),
+            double.says(1, "of-another-process"),
+            double.says(2, "second-of-another-process"),
+            jumper.says(SEQ_MAX, "jumped"),
+            jumper.says(2, "late"),
+            liar.says(1, "honest"),
+        ]
+        liar.chain = bytes(32)
+        sent += [
+            liar.says(2, "lied"),
+            dreamer.says(1, "long-ago", TIME_US_MIN),
+            dreamer.says(2, "far-away", TIME_US_MAX),
+            Stranger(lost).says(1, "nobody-knows"),
+            Stranger(gone.run_id).says(1, "after-the-end"),
+        ]
+        places = post(session, sent)
+    run.wait(30)
+    wait_until(lambda: passed(tables, places), "every partition goes on")
+
+    assert run.parameters == {
+        "first": 1, "second-of-another-process": 2, "jumped": SEQ_MAX, "honest": 1, "lied": 2,
+        "long-ago": 1, "far-away": 2,
+    }  # fmt: skip
+    assert (run.status, run.rejections) == ("Completed", [])
+    rows = tables.query(
+        "SELECT writer_id, first_seq, last_seq, log_offset FROM live.gaps WHERE run_id = $1"
+        " ORDER BY log_offset",
+        run.run_id,
+    )
+    assert [(row["writer_id"].hex, row["first_seq"], row["last_seq"]) for row in rows] == [
+        (jumper.writer_id, 2, 1),  # the chain is another process's: a hole of no length
+        (jumper.writer_id, 3, SEQ_MAX - 1),
+        (liar.writer_id, 2, 1),
+    ]
+    assert [row["log_offset"] for row in rows] == [places[at].offset for at in (2, 3, 6)]
+    assert tables.query("SELECT * FROM live.parked") == []
+    assert [one.run_name for one in trialog.Run.list(experiment_name, session=session)] == ["one"]
+    for run_id, name in ((lost, "nobody-knows"), (gone.run_id, "after-the-end")):
+        (row,) = tables.query("SELECT name FROM live.parameters WHERE run_id = $1", run_id)
+        assert row["name"] == name
