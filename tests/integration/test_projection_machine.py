@@ -337,11 +337,12 @@ def walk(module_postgres_url: str) -> Iterator[Callable[[Parts], type[Deliveries
 
 
 # K2 K3 K8
+@pytest.mark.timeout(240)  # hundreds of steps of several transactions each
 def test_tables_equal_the_model_under_every_delivery(
     walk: Callable[[Parts], type[Deliveries]],
 ) -> None:
     """Re-sends, holes, rubbish, crashes, zombies and quarantines: tables and model are the same."""
-    run_state_machine_as_test(walk(Parts()), settings=settings(_STEADY, max_examples=20))
+    run_state_machine_as_test(walk(Parts()), settings=settings(_STEADY, max_examples=12))
 
 
 def _accepting_again(state: RunState, event: Event) -> Verdict:
@@ -452,6 +453,7 @@ CANARIES: dict[str, Parts] = {
 }
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("canary", CANARIES)
 def test_broken_projection_is_noticed(
     walk: Callable[[Parts], type[Deliveries]], canary: str
