@@ -126,7 +126,7 @@ def test_runs_of_an_unknown_experiment_are_not_found_and_of_an_empty_one_none(
 def test_runs_sort_by_code_point_or_time_and_ascending_is_the_exact_reverse(
     session: trialog.Session, experiment_name: str
 ) -> None:
-    """130 runs of equal creation time keep one order; 100 are a page, and the total is told."""
+    """130 runs of equal creation time stand as they were created; 100 are a page of them."""
     tails = ["a", "_", "Z", "0", "-", "z", "A", "9", "aa", "aA"]
     made = tails + [f"run{index:03}" for index in range(120)]
     assert run_commands(session, runs_created(experiment_name, made)) == []
@@ -139,7 +139,10 @@ def test_runs_sort_by_code_point_or_time_and_ascending_is_the_exact_reverse(
             assert first.total == 130
         assert pages["Ascending"] == pages["Descending"][::-1]
         assert sorted(pages["Ascending"]) == sorted(made)
+    assert everything(session, experiment_name, "CreationTime", "Ascending") == made
     assert everything(session, experiment_name, "Name", "Ascending") == sorted(made)
+    started = trialog.compare(experiment_name, order_by="start_time desc", session=session)
+    assert started["run_name"].tolist() == made[::-1]
     assert len(trialog.Run.list(experiment_name, max_results=7, session=session)) == 7
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ACCOUNT = "default"
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
+RUNS_A_RECORD = 4
+"""Runs whose creating events share a record of the log, as those of a program without service."""
+
 _CREATED_BY = {"user": "ada", "host": "lab"}
 
 
@@ -69,7 +72,7 @@ class Rows:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._number = 0
+        self._number = self._runs = 0
 
     async def experiment(self, name: str, *, minute: int = 0, is_deleted: bool = False) -> UUID:
         """Make an experiment, created so many minutes after START."""
@@ -96,10 +99,11 @@ class Rows:
         """Make a run; without a status it has no row from the events topic yet."""
         run_id = row.run_id or uuid4()
         created_at = START + timedelta(minutes=row.minute)
+        self._runs += 1
         await self._pool.execute(
             "INSERT INTO gen_1.runs (run_id, account, experiment_id, name, name_is_unique, tags,"
-            " parent_run_id, created_at, created_by, deleted_at, log_offset)"
-            " VALUES ($1, $2, $3, $4, false, $5, $6, $7, $8, $9, 0)",
+            " parent_run_id, created_at, created_by, deleted_at, log_offset, seq)"
+            " VALUES ($1, $2, $3, $4, false, $5, $6, $7, $8, $9, $10, $11)",
             run_id,
             ACCOUNT,
             experiment_id,
@@ -109,6 +113,7 @@ class Rows:
             created_at,
             _CREATED_BY,
             created_at if row.is_deleted else None,
+            *divmod(self._runs, RUNS_A_RECORD),
         )
         if row.status is not None:
             await self._state(run_id, row, created_at)

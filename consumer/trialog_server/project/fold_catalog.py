@@ -81,6 +81,7 @@ class NewRun:
     at_us: int
     user: str
     log_offset: int
+    seq: int
 
 
 class Deletion(NamedTuple):
@@ -253,7 +254,7 @@ def _fold_event(
             created = ExperimentCreated(body.experiment_id, body.experiment_name)
             _create_experiment(catalog, account, record, event, created)
         catalog.new_runs[body.run_id] = NewRun(
-            event.account, body, event.at_us, event.user, record.log_offset
+            event.account, body, event.at_us, event.user, record.log_offset, event.seq
         )
         _touch(catalog, body.experiment_id, record.at_us, event.user)
     elif isinstance(body, ExperimentDeleted):
@@ -338,6 +339,7 @@ def _run_row(catalog: Catalog, new: NewRun) -> Row:
         None if deletion is None else time_of(deletion.at_us),
         new.log_offset,
         None if deletion is None else deletion.log_offset,
+        new.seq,
     )
 
 

@@ -53,7 +53,7 @@ class ExperimentPage:
 
 async def list_experiments(pool: Pool, account: str, request: PageRequest) -> ExperimentPage:
     """Return one page of the account's live experiments."""
-    place = place_of(request)
+    place = place_of(request, 1)
     rows = await ask(
         pool,
         "list_experiments",
@@ -61,7 +61,7 @@ async def list_experiments(pool: Pool, account: str, request: PageRequest) -> Ex
         request.order,
         place.time,
         place.name,
-        place.item_id,
+        *place.created,
         request.max_results + 1,
     )
     found = tuple(_experiment(row) for row in rows if row["experiment_id"] is not None)
@@ -69,7 +69,7 @@ async def list_experiments(pool: Pool, account: str, request: PageRequest) -> Ex
     token = None
     if len(found) > len(shown_ones):
         last = shown_ones[-1]
-        token = token_after(request, last.created_at, last.name, last.experiment_id)
+        token = token_after(request, last.created_at, last.name, (last.number,))
     return ExperimentPage(shown_ones, token, rows[0]["total"])
 
 

@@ -8,7 +8,7 @@ from trialog_schemas.errors import ResourceNotFoundError, did_you_mean, shown
 from trialog_server.read.ask import ask
 from trialog_server.read.experiments import NEAR_NAMES_MAX, experiment_not_found
 from trialog_server.read.pages import PageRequest, place_of, token_after
-from trialog_server.read.runs import RunPage, RunView, run_from_row
+from trialog_server.read.runs import PAGE_METRICS_MAX, RunPage, RunView, run_from_row
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -21,10 +21,12 @@ async def list_runs(
 ) -> RunPage:
     """Return one page of the experiment's live runs, in one query.
 
+    It holds fewer than asked for where they have very many metrics, and then a next token.
+
     Raises:
         ResourceNotFoundError: there is no such experiment.
     """
-    place = place_of(request)
+    place = place_of(request, 2)
     rows = await ask(
         pool,
         "list_runs",
@@ -33,18 +35,18 @@ async def list_runs(
         request.order,
         place.time,
         place.name,
-        place.item_id,
+        *place.created,
         request.max_results + 1,
+        PAGE_METRICS_MAX,
     )
     if not rows:
         raise await experiment_not_found(pool, account, experiment_name)
-    found = tuple(run_from_row(row) for row in rows if row["run_id"] is not None)
-    shown_ones = found[: request.max_results]
-    token = None
-    if len(found) > len(shown_ones):
-        last = shown_ones[-1]
-        token = token_after(request, last.created_at, last.run_name, last.run_id)
-    return RunPage(shown_ones, token, rows[0]["total"])
+    found, token = [row for row in rows if row["run_id"] is not None], None
+    if found and found[0]["found"] > len(found):
+        last = found[-1]
+        created = (last["log_offset"], last["seq"])
+        token = token_after(request, last["created_at"], last["run_name"], created)
+    return RunPage(tuple(run_from_row(row) for row in found), token, rows[0]["total"])
 
 
 async def find_run(pool: Pool, account: str, run_id: UUID | str) -> RunView | None:

@@ -61,30 +61,36 @@ class Place:
 
     time: datetime | None = None
     name: str | None = None
-    item_id: UUID | None = None
+    created: tuple[int | None, ...] = ()
 
 
-def place_of(request: PageRequest) -> Place:
+def place_of(request: PageRequest, created_size: int) -> Place:
     """Return where the asked page begins.
+
+    Args:
+        request: the page.
+        created_size: how many numbers say of an item of this list when it was created, beside the
+            others of its time: an experiment has its number, a run log offset and seq.
 
     Raises:
         ValidationError: the token is damaged or belongs to another order.
     """
     if request.next_token is None:
-        return Place()
-    match decode_token(request.order, request.next_token):
-        case [int(at_us), None, str(item)]:
-            return Place(time=_time(at_us), item_id=token_id(item))
-        case [None, str(name), str(item)]:
-            return Place(name=name, item_id=token_id(item))
+        return Place(created=(None,) * created_size)
+    key, *created = decode_token(request.order, request.next_token) or [None]
+    numbers = tuple(number for number in created if isinstance(number, int))
+    if len(numbers) == len(created) == created_size:
+        if request.sort_by == "Name" and isinstance(key, str):
+            return Place(name=key, created=numbers)
+        if request.sort_by == "CreationTime" and isinstance(key, int):
+            return Place(time=_time(key), created=numbers)
     raise bad_token(request.next_token)
 
 
-def token_after(request: PageRequest, time: datetime, name: str, item_id: str) -> str:
+def token_after(request: PageRequest, time: datetime, name: str, created: tuple[int, ...]) -> str:
     """Return the token of the page after this item."""
-    if request.sort_by == "Name":
-        return encode_token(request.order, None, name, item_id)
-    return encode_token(request.order, (time - _EPOCH) // _MICROSECOND, None, item_id)
+    key = name if request.sort_by == "Name" else (time - _EPOCH) // _MICROSECOND
+    return encode_token(request.order, key, *created)
 
 
 def encode_token(kind: str, *parts: TokenPart) -> str:

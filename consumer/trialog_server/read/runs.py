@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from trialog_schemas.names import ParameterValue
 
 
+PAGE_METRICS_MAX = 20_000
+"""Metric names of a page of runs, counted before its last run: what bounds a page's bytes.
+
+A hundred runs of 200 metrics each are a whole page of about 4 MB. A page has at least one run.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
     """What a metric's series comes to; NaN takes no part in min, max and mean."""

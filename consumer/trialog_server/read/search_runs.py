@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 from trialog_schemas.names import check_page_size
 from trialog_server.read.ask import ask
 from trialog_server.read.experiments import experiment_not_found
-from trialog_server.read.pages import bad_token, decode_token, encode_token, token_id
+from trialog_server.read.list_runs import list_runs
+from trialog_server.read.pages import PageRequest, bad_token, decode_token, encode_token
 from trialog_server.read.run_filter import parse_filter, parse_order
-from trialog_server.read.runs import RunPage, run_from_row
+from trialog_server.read.runs import PAGE_METRICS_MAX, RunPage, run_from_row
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     import asyncpg
 
     from trialog_server.postgres.pool import Pool
     from trialog_server.read.run_filter import Order
+
+
+_LISTED = {"creation_time": "CreationTime", "run_name": "Name"}
+"""The orders that a list has as well, by the name that a search has for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,14 @@ class _SortPlace:
     rank: int | None = None
     number: float | None = None
     text: str | None = None
-    run_id: UUID | None = None
+    log_offset: int | None = None
+    seq: int | None = None
 
 
 async def search_runs(pool: Pool, account: str, experiment_name: str, search: RunSearch) -> RunPage:
     """Return one page of the live runs that meet every condition, in one query.
+
+    It holds fewer than asked for where they have very many metrics, and then a next token.
 
     Raises:
         ValidationError: filter, order or token cannot be read.
@@ -54,6 +60,11 @@ async def search_runs(pool: Pool, account: str, experiment_name: str, search: Ru
     """
     conditions = parse_filter(search.filter)
     order = parse_order(search.order_by)
+    if not conditions and order.field in _LISTED:
+        # An index has this order: a page of it is read without looking at all the other runs.
+        direction = "Descending" if order.is_descending else "Ascending"
+        page = PageRequest(_LISTED[order.field], direction, search.max_results, search.next_token)
+        return await list_runs(pool, account, experiment_name, page)
     after = _place_of(order, search.next_token)
     rows = await ask(
         pool,
@@ -74,15 +85,17 @@ async def search_runs(pool: Pool, account: str, experiment_name: str, search: Ru
         after.rank,
         after.number,
         after.text,
-        after.run_id,
+        after.log_offset,
+        after.seq,
         search.max_results + 1,
+        PAGE_METRICS_MAX,
     )
     if not rows:
         raise await experiment_not_found(pool, account, experiment_name)
     found = [row for row in rows if row["run_id"] is not None]
-    shown_ones = found[: search.max_results]
-    token = _token_after(order, shown_ones[-1]) if len(found) > len(shown_ones) else None
-    return RunPage(tuple(run_from_row(row) for row in shown_ones), token, rows[0]["total"])
+    is_last = not found or found[0]["found"] == len(found)
+    token = None if is_last else _token_after(order, found[-1])
+    return RunPage(tuple(run_from_row(row) for row in found), token, rows[0]["total"])
 
 
 def _kind(order: Order) -> str:
@@ -95,16 +108,17 @@ def _kind(order: Order) -> str:
 def _token_after(order: Order, row: asyncpg.Record) -> str:
     # JSON has no infinity, and a metric's value may be one: the number travels as its text.
     number = float(row["key_number"]).hex()
-    return encode_token(_kind(order), row["key_rank"], number, row["key_text"], row["run_id"].hex)
+    created = (row["log_offset"], row["seq"])
+    return encode_token(_kind(order), row["key_rank"], number, row["key_text"], *created)
 
 
 def _place_of(order: Order, token: str | None) -> _SortPlace:
     if token is None:
         return _SortPlace()
     match decode_token(_kind(order), token):
-        case [int(rank), str(number), str(text), str(run_id)] if 0 <= rank <= 3:  # noqa: PLR2004
+        case [int(rank), str(number), str(text), int(log_offset), int(seq)] if 0 <= rank <= 3:  # noqa: PLR2004
             try:
-                return _SortPlace(rank, float.fromhex(number), text, token_id(run_id))
+                return _SortPlace(rank, float.fromhex(number), text, log_offset, seq)
             except (ValueError, OverflowError) as exc:
                 raise bad_token(token) from exc
     raise bad_token(token)

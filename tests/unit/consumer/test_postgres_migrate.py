@@ -34,19 +34,20 @@ def test_migrations_are_numbered_without_a_hole(folder: str) -> None:
 
 def test_migrations_carry_the_scope_they_are_applied_to() -> None:
     """The same file is applied to every generation, and remembered for each."""
-    (one,), (two,) = (read_migrations("read_model", scope) for scope in ("gen_1", "gen_2"))
-    assert (one.scope, two.scope) == ("gen_1", "gen_2")
-    assert (one.name, one.statements) == (two.name, two.statements)
+    first, second = (read_migrations("read_model", scope) for scope in ("gen_1", "gen_2"))
+    for one, two in zip(first, second, strict=True):
+        assert (one.scope, two.scope) == ("gen_1", "gen_2")
+        assert (one.name, one.statements) == (two.name, two.statements)
 
 
 @pytest.mark.parametrize("migration", EVERY)
 def test_migration_goes_forward_only(migration: Migration) -> None:
     """Nothing that holds data is ever dropped, emptied or rewritten by a start of the service.
 
-    The bodies of functions are run by nobody at a start.
+    The bodies of functions are run by nobody at a start; an index holds nothing of its own.
     """
     text = re.sub(r"\$\$.*?\$\$", "", statements_of(migration), flags=re.DOTALL)
-    assert not re.search(r"\b(DROP|TRUNCATE|DELETE)\b", text, re.IGNORECASE)
+    assert not re.search(r"\b(DROP(?! INDEX)|TRUNCATE|DELETE)\b", text, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("migration", EVERY)

@@ -2,4 +2,4 @@
 -- $1 account, $2 names at most
 SELECT e.name FROM live.experiments e
 WHERE e.account = $1 AND e.deleted_at IS NULL
-ORDER BY e.created_at DESC LIMIT $2;
+ORDER BY e.created_at DESC, e.number DESC LIMIT $2;

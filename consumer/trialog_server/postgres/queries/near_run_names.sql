@@ -2,4 +2,4 @@
 -- $1 experiment id, $2 names at most
 SELECT r.name FROM live.runs r
 WHERE r.experiment_id = $1 AND r.deleted_at IS NULL
-ORDER BY r.created_at DESC, r.run_id DESC LIMIT $2;
+ORDER BY r.created_at DESC, r.log_offset DESC, r.seq DESC LIMIT $2;
