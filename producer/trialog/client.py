@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from trialog.pages import pages
 from trialog_schemas.errors import UnavailableError, error_from_code
 from trialog_schemas.events import NIL_ID
 from trialog_schemas.limits import Limits
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         RunPage,
         SeriesPage,
     )
+    from trialog.pages import Paged
     from trialog.settings import Endpoint
     from trialog_schemas.events import CatalogBody
 
@@ -194,15 +196,12 @@ class Client:
 
     def _pages(
         self, path: str, parameters: Mapping[str, Parameter], positions: Sequence[str] = ()
-    ) -> Iterator[object]:
-        token: str | None = None
-        while True:
+    ) -> Iterator[Paged]:
+        def ask(token: str | None) -> Paged:
             asked = {**parameters, "next_token": token}
-            page = cast("dict[str, str | None]", self._ask("GET", path, asked, positions=positions))
-            yield page
-            token = page["next_token"]
-            if token is None:
-                return
+            return cast("Paged", self._ask("GET", path, asked, positions=positions))
+
+        return pages(ask)
 
     def _ask(
         self,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import TYPE_CHECKING, cast
 
 from trialog.client import Client, number
+from trialog.pages import run_pages
 from trialog.settings import session_of
 from trialog_schemas import names
 from trialog_schemas.errors import ValidationError, shown
-from trialog_schemas.limits import PAGE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from trialog.answers import RunAnswer
+    from trialog.answers import RunAnswer, RunPage
     from trialog.settings import Endpoint, Session
     from trialog_schemas.names import ParameterValue
 
@@ -38,7 +41,8 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
 
     Args:
         experiment_name: an existing experiment.
-        filter: for example `params.lr > 0.1 and metrics.loss.min < 0.5 and status = 'Completed'`.
+        filter: for example `params.lr > 0.1 and metrics.loss.min < 0.5 and status = 'Completed'`;
+            also `tags.team = 'red'`, `run_name like 'a%'`, `creation_time >= '2026-03-01'` (UTC).
         order_by: for example `metrics.accuracy DESC`; runs without the value come last.
         max_results: rows at most, from 1 on; None gives all.
         session: where and as whom; None takes the environment.
@@ -49,7 +53,8 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
         One row a run with the columns run_name, creation_time (UTC), status, then one for each
         parameter and one for each metric (its last value, NaN where a run lacks it). A name that
         is both gives `params.NAME` and `metrics.NAME`. A tag's column comes before those; it has
-        None where a run lacks the tag.
+        None where a run lacks the tag. A parameter that only some runs have has pandas' type for
+        such a column: whole numbers become floats.
 
     Raises:
         ValidationError: a filter or order that cannot be read, an illegal number of rows, or a
@@ -66,9 +71,47 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
     keys = check_tag_keys(tags)
     name = names.check_experiment_name(experiment_name)
     endpoint = session_of(session, sagemaker_session).resolve()
-    runs = list(search_runs(endpoint, name, (filter, order_by), max_results))
-    columns = _columns(runs, keys)
-    return pd.DataFrame([_row(run, columns) for run in runs], columns=list(columns))
+    rows = [_Row.of(run) for run in search_runs(endpoint, name, (filter, order_by), max_results)]
+    times = pd.Series([row.creation_time for row in rows], dtype="datetime64[us, UTC]")
+    table = {
+        column: times if key == ("run", "creation_time") else [row.cell(*key) for row in rows]
+        for column, key in _columns(rows, keys).items()
+    }
+    return pd.DataFrame(table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What the table shows of a run: far less than what the service tells of it."""
+
+    run_name: str
+    creation_time: datetime
+    status: str
+    tags: dict[str, str]
+    parameters: dict[str, ParameterValue]
+    metrics: dict[str, float]
+
+    @classmethod
+    def of(cls, run: RunAnswer) -> _Row:
+        return cls(
+            run["run_name"],
+            datetime.fromisoformat(run["creation_time"]),
+            run["status"],
+            run["tags"],
+            run["parameters"],
+            # One text for a name of all runs: a run's own copies would be most of the memory.
+            {intern(name): number(one["last"]) for name, one in run["metrics"].items()},
+        )
+
+    def cell(self, kind: str, name: str) -> ParameterValue | datetime | float:
+        """Return the value of a column; where the run has none NaN, for a tag None."""
+        if kind == "params":
+            return self.parameters.get(name, math.nan)
+        if kind == "metrics":
+            return self.metrics.get(name, math.nan)
+        if kind == "tags":
+            return self.tags.get(name)
+        return {"run_name": self.run_name, "status": self.status}.get(name, self.creation_time)
 
 
 def check_runs_max(max_results: object) -> None:
@@ -101,54 +144,35 @@ def search_runs(
     max_results: int | None,
 ) -> Iterator[RunAnswer]:
     """Yield the runs that a (filter, order) finds, one request a page of at most 100."""
-    client, token, left = Client(endpoint), None, max_results
-    while left is None or left > 0:
-        page = client.search(
-            experiment_name,
-            {
-                "filter": question[0],
-                "order_by": question[1],
-                "max_results": PAGE_MAX if left is None else min(left, PAGE_MAX),
-                "next_token": token,
-            },
-        )
+    for page in search_pages(endpoint, experiment_name, question, max_results):
         yield from page["runs"]
-        token = page["next_token"]
-        left = None if left is None else left - len(page["runs"])
-        if token is None:
-            return
 
 
-def _columns(runs: list[RunAnswer], tags: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+def search_pages(
+    endpoint: Endpoint,
+    experiment_name: str,
+    question: tuple[str | None, str | None],
+    max_results: int | None,
+) -> Iterator[RunPage]:
+    """Yield the pages of the runs that a (filter, order) finds; None as a number is all."""
+    client, asked = Client(endpoint), {"filter": question[0], "order_by": question[1]}
+    return run_pages(lambda page: client.search(experiment_name, {**asked, **page}), max_results)
+
+
+def _columns(rows: list[_Row], tags: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
     """Return each column's name with where it comes from, in order of first appearance."""
-    parameters = dict.fromkeys(name for run in runs for name in run["parameters"])
-    metrics = dict.fromkeys(name for run in runs for name in run["metrics"])
+    parameters = dict.fromkeys(name for row in rows for name in row.parameters)
+    metrics = dict.fromkeys(name for row in rows for name in row.metrics)
+    keys = [("params", name) for name in parameters] + [("metrics", name) for name in metrics]
     columns = {name: ("run", name) for name in _FIXED_COLUMNS}
     columns |= {f"tags.{key}": ("tags", key) for key in tags}
     shared = (parameters.keys() & metrics.keys()) | columns.keys()
-    for kind, found in (("params", parameters), ("metrics", metrics)):
-        for name in found:
-            columns[f"{kind}.{name}" if name in shared else name] = (kind, name)
-    return columns
-
-
-def _row(
-    run: RunAnswer, columns: dict[str, tuple[str, str]]
-) -> list[ParameterValue | datetime | float]:
-    fixed: dict[str, ParameterValue | datetime] = {
-        "run_name": run["run_name"],
-        "creation_time": datetime.fromisoformat(run["creation_time"]),
-        "status": run["status"],
-    }
-    row: list[ParameterValue | datetime | float] = []
-    for kind, name in columns.values():
-        if kind == "run":
-            row.append(fixed[name])
-        elif kind == "tags":
-            row.append(run["tags"].get(name))
-        elif kind == "params":
-            row.append(run["parameters"].get(name, float("nan")))
-        else:
-            summary = run["metrics"].get(name)
-            row.append(float("nan") if summary is None else number(summary["last"]))
-    return row
+    while True:
+        named = [(f"{kind}.{name}" if name in shared else name, name) for kind, name in keys]
+        plain = {column for column, name in named if column == name}
+        # A parameter may be called `params.size` beside one called `size` that needs the prefix.
+        taken = plain & {column for column, name in named if column != name}
+        if not taken:
+            break
+        shared |= taken
+    return columns | {column: key for (column, _), key in zip(named, keys, strict=True)}

@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from trialog.client import Client
+from trialog.compare import search_pages
 from trialog.export_formats import FORMATS, Columns, write_csv, write_json, write_parquet
 from trialog.output import echo
-from trialog_schemas.limits import PAGE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,23 +149,11 @@ def _runs(
     endpoint: Endpoint, export: Export, show: Callable[[int, int], None]
 ) -> Iterator[RunAnswer]:
     """Yield the runs, one request a page, and show how many of how many there are."""
-    client, token, seen = Client(endpoint), None, 0
-    while True:
-        page = client.search(
-            export.experiment,
-            {
-                "filter": export.where,
-                "order_by": export.order_by,
-                "max_results": PAGE_MAX,
-                "next_token": token,
-            },
-        )
+    seen = 0
+    for page in search_pages(endpoint, export.experiment, (export.where, export.order_by), None):
         yield from page["runs"]
         seen += len(page["runs"])
         show(seen, page["total"])
-        token = page["next_token"]
-        if token is None:
-            return
 
 
 def _put(part: Path, output: Path, *, is_forced: bool) -> None:

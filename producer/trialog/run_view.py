@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trialog.client import Client, number
 from trialog.commands import send_command
 from trialog.deadline import Deadline
+from trialog.pages import pages, run_pages
 from trialog.refusals import rejection_of
 from trialog.run_async import wait_async
 from trialog.run_attributes import RunAttributes
@@ -131,19 +132,21 @@ class RunList(list[RunView]):
 def list_runs(
     endpoint: Endpoint, experiment_name: str, question: Mapping[str, str | int]
 ) -> RunList:
-    """Return one page of an experiment's runs, in one request."""
-    page = Client(endpoint).runs(experiment_name, question)
-    return RunList([RunView(answer, endpoint) for answer in page["runs"]], page["total"])
+    """Return the first runs of an experiment: one request, more where runs are huge."""
+    client, runs_max = Client(endpoint), int(question["max_results"])
+    found = list(
+        run_pages(lambda page: client.runs(experiment_name, {**question, **page}), runs_max)
+    )
+    runs = [RunView(answer, endpoint) for page in found for answer in page["runs"]]
+    return RunList(runs, found[-1]["total"])
 
 
 def iterate_runs(
     endpoint: Endpoint, experiment_name: str, question: Mapping[str, str | int]
 ) -> Iterator[RunView]:
     """Yield all runs of an experiment, one request a page."""
-    token: str | None = None
-    while True:
-        page = Client(endpoint).runs(experiment_name, {**question, "next_token": token})
+    client = Client(endpoint)
+    for page in pages(
+        lambda token: client.runs(experiment_name, {**question, "next_token": token})
+    ):
         yield from (RunView(answer, endpoint) for answer in page["runs"])
-        token = page["next_token"]
-        if token is None:
-            return

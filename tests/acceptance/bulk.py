@@ -58,6 +58,7 @@ def run_commands(session: trialog.Session, bodies: Sequence[CatalogBody]) -> lis
         f"{endpoint.url}/api/v1/commands",
         body=frame([pack_record(header, events)]),
         headers={"Content-Type": "application/x-trialog-records"},
+        timeout=60,
     )
     assert answer.status == 200, answer.data
     told = orjson.loads(answer.data)
@@ -71,3 +72,14 @@ def runs_created(experiment_name: str, run_names: Sequence[str]) -> list[RunCrea
     return [
         RunCreated(uuid.uuid4().hex, experiment_name, name, experiment_id) for name in run_names
     ]
+
+
+def requests_counted(session: trialog.Session) -> dict[str, float]:
+    """How many requests the service has answered so far, by method and route."""
+    counted: dict[str, float] = {}
+    text = urllib3.request("GET", f"{session.url}/metrics").data.decode()
+    for line in text.splitlines():
+        if line.startswith("trialog_http_requests_total{") and 'route="/metrics"' not in line:
+            labels, number = line.rsplit(" ", 1)
+            counted[labels] = float(number)
+    return counted

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import pytest
-import urllib3
 
 import trialog
-from tests.acceptance.bulk import run_commands, runs_created
+from tests.acceptance.bulk import requests_counted, run_commands, runs_created
 from tests.acceptance.programs import run_together
 from tests.acceptance.refusals import illegal, refusal
 from trialog.client import Client
@@ -29,17 +28,6 @@ if TYPE_CHECKING:
 def names(runs: Sequence[RunView]) -> list[str]:
     """The names of runs in their order."""
     return [run.run_name for run in runs]
-
-
-def requests_counted(session: trialog.Session) -> dict[str, float]:
-    """How many requests the service has answered so far, by method and route."""
-    counted: dict[str, float] = {}
-    text = urllib3.request("GET", f"{session.url}/metrics").data.decode()
-    for line in text.splitlines():
-        if line.startswith("trialog_http_requests_total{") and 'route="/metrics"' not in line:
-            labels, number = line.rsplit(" ", 1)
-            counted[labels] = float(number)
-    return counted
 
 
 # F1 F6

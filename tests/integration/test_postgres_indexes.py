@@ -137,7 +137,7 @@ QUESTIONS: list[tuple[str, tuple[object, ...], str]] = [
     ("list_rejections", ("default", RUN, "trialog.events.v1", 5000, RUN, 5000, 0, PAGE),
      "rejections_run"),
     ("record_rejections", (RUN, ["trialog.events.v1"], [77]), "rejections_run"),
-    ("list_children", ("default", RUN, None, None, PAGE), "runs_parent"),
+    ("list_children", ("default", RUN, None, None, None, PAGE), "runs_parent"),
     ("near_run_names", (EXPERIMENT, PAGE), "runs_created"),
     ("near_metric_names", (RUN, "m3x", PAGE), "metric_summaries_pkey"),
     ("near_artifact_names", (RUN, PAGE), "artifacts_pkey"),

@@ -45,12 +45,13 @@ async def list_children(
         ResourceNotFoundError: there is no such run.
     """
     request = PageRequest("CreationTime", "Ascending", max_results, next_token)
-    place = place_of(request)
-    after = (place.time, place.item_id)
+    place = place_of(request, 2)
+    after = (place.time, *place.created)
     rows = await ask(pool, "list_children", account, run_id, *after, max_results + 1)
     if not rows:
         raise run_not_found(run_id)
-    found = tuple(
+    found = [row for row in rows if row["run_id"] is not None]
+    children = tuple(
         ChildView(
             run_id=row["run_id"].hex,
             run_name=row["run_name"],
@@ -59,12 +60,11 @@ async def list_children(
             created_at=row["created_at"],
             last_event_at=row["last_event_at"],
         )
-        for row in rows
-        if row["run_id"] is not None
+        for row in found[:max_results]
     )
-    shown_ones = found[:max_results]
     token = None
-    if len(found) > len(shown_ones):
-        last = shown_ones[-1]
-        token = token_after(request, last.created_at, last.run_name, last.run_id)
-    return ChildPage(shown_ones, token)
+    if len(found) > max_results:
+        last = found[max_results - 1]
+        created = (last["log_offset"], last["seq"])
+        token = token_after(request, last["created_at"], last["run_name"], created)
+    return ChildPage(children, token)

@@ -10,7 +10,7 @@ import pytest
 
 import trialog
 from tests.unit.producer.answers import run_answer, summary_answer
-from trialog.compare import _columns, _row
+from trialog.compare import _columns, _Row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 def table_of(*runs: RunAnswer) -> tuple[list[str], list[list[object]]]:
     """Return the columns and rows of some runs."""
-    columns = _columns(list(runs))
-    return list(columns), [list(_row(run, columns)) for run in runs]
+    rows = [_Row.of(run) for run in runs]
+    columns = _columns(rows)
+    return list(columns), [[row.cell(*key) for key in columns.values()] for row in rows]
 
 
 # F7
@@ -76,6 +77,25 @@ def test_parameter_and_metric_of_one_name_have_columns_of_their_own() -> None:
     assert rows[1][4] == 2.0
 
 
+# F8
+def test_names_that_begin_like_a_prefix_keep_their_columns() -> None:
+    """What a prefix would make equal is told apart by one more prefix; nothing is lost."""
+    columns, (row,) = table_of(
+        run_answer(
+            parameters={"x": 1, "params.x": 2, "params.params.x": 3, "lr": 4},
+            metrics={"x": summary_answer(5.0), "metrics.x": summary_answer(6.0)},
+        )
+    )
+    assert dict(zip(columns[3:], row[3:], strict=True)) == {
+        "params.x": 1,
+        "params.params.x": 2,
+        "params.params.params.x": 3,
+        "lr": 4,
+        "metrics.x": 5.0,
+        "metrics.metrics.x": 6.0,
+    }
+
+
 def test_parameter_named_like_a_fixed_column_does_not_hide_it() -> None:
     """A run's own status stays its status."""
     columns, (row,) = table_of(
@@ -90,10 +110,10 @@ def test_tags_that_are_asked_for_have_columns_before_the_parameters() -> None:
     """None where a run lacks the tag; a parameter of the column's name does not hide it."""
     first = run_answer("one", parameters={"tags.state": 1})
     first["tags"] = {"state": "pruned", "team": "red"}
-    runs = [first, run_answer("two")]
-    columns = _columns(runs, ["state"])
+    rows = [_Row.of(first), _Row.of(run_answer("two"))]
+    columns = _columns(rows, ["state"])
     assert list(columns)[3:] == ["tags.state", "params.tags.state"]
-    assert [_row(run, columns)[3] for run in runs] == ["pruned", None]
+    assert [row.cell(*columns["tags.state"]) for row in rows] == ["pruned", None]
 
 
 @pytest.mark.parametrize("tags", ["state", 7, None, [""], ["x" * 129], [7], ["a", "a"]])
