@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import tempfile
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
     from trialog.answers import RunAnswer
     from trialog.settings import Endpoint
+
+
+_ENDING_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+"""Beside the terminal's Ctrl-C, which is KeyboardInterrupt anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ def _write(endpoint: Endpoint, export: Export, kind: str, output: Path) -> int:
     """Write all runs and put the file in place; return how many they are."""
     part = output.with_name(f".trialog-export-{uuid.uuid4().hex[:8]}.part")
     try:
-        with part.open("xb") as file, _progress() as show:
+        with _signals_raise(), part.open("xb") as file, _progress() as show:
             count = _write_runs(file, kind, _runs(endpoint, export, show))
             file.flush()
             os.fsync(file.fileno())
@@ -114,6 +120,24 @@ def _write(endpoint: Endpoint, export: Export, kind: str, output: Path) -> int:
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Have signals that end the process raise, so that what is half-written is removed first."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)  # what a shell says of a process that a signal ended
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread may set handlers, and none is needed where nobody sends signals
+        return
+    before = {number: signal.signal(number, end) for number in _ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write_runs(file: IO[bytes], kind: str, runs: Iterator[RunAnswer]) -> int:

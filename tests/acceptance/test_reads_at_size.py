@@ -6,7 +6,10 @@ import csv
 import json
 import math
 import os
+import signal
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import uuid
@@ -212,7 +215,7 @@ def test_filtered_runs_are_found_with_one_request_a_page_of_what_is_found(sized:
 def test_runs_that_arrive_between_pages_neither_repeat_nor_hide_others(
     sized: Sized, experiment_name: str
 ) -> None:
-    """Every run that was there comes once and in order; a new one may come, once."""
+    """Every run that was there comes once and in order; a new or a deleted one at most once."""
     old = [f"old{number:03}" for number in range(250)]
     assert run_commands(sized.session, runs_created(experiment_name, old)) == []
     orders = (("CreationTime", "Descending"), ("CreationTime", "Ascending"), ("Name", "Ascending"))
@@ -222,12 +225,15 @@ def test_runs_that_arrive_between_pages_neither_repeat_nor_hide_others(
             trialog.Run.iterate(experiment_name, sort_by, sort_order, sized.session)
         ):
             found.append(run.run_name)
+            if number == 99:  # after it the next page begins
+                run.delete()
+                old.remove(run.run_name)
             if number in {50, 150}:
                 # Before and behind the place in either order of names.
                 new = [f"{side}-{turn}-{number}" for side in ("a", "z")]
                 assert run_commands(sized.session, runs_created(experiment_name, new)) == []
         assert len(set(found)) == len(found)
-        kept = [name for name in found if name.startswith("old")]
+        kept = [name for name in found if name in old]
         assert kept == (old[::-1] if sort_order == "Descending" else old)
 
 
@@ -269,3 +275,24 @@ def test_export_of_all_runs_asks_one_request_a_page_and_formats_agree(
         assert row["status"] == typed["status"] == run["status"]
         created = pd.Timestamp(run["creation_time"])
         assert pd.Timestamp(row["creation_time"]) == typed["creation_time"] == created
+
+
+# L3
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_export_that_is_interrupted_leaves_what_was_there(
+    sized: Sized, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Neither a part nor a half file, also with --force over an old one; the status tells it."""
+    output = tmp_path / "runs.csv"
+    output.write_text("mine", encoding="utf-8")
+    url = sized.session.resolve().url
+    command = [sys.executable, "-m", "trialog", "export", sized.experiment, "--url", url]
+    with subprocess.Popen(
+        [*command, "--output", str(output), "--force"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: len(list(tmp_path.iterdir())) > 1, "the export has begun")
+        process.send_signal(number)
+        said = process.stderr.read() if process.stderr is not None else ""
+    assert process.returncode == (1 if number == signal.SIGINT else 128 + number)
+    assert "Traceback" not in said
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["mine"]

@@ -2,15 +2,17 @@
 
     filter    = condition { "and" condition }
     condition = field operator literal
-    field     = "params." NAME | "metrics." NAME [ "." SUMMARY ] | "status" | "run_name"
+    field     = "params." NAME | "metrics." NAME [ "." SUMMARY ] | "tags." NAME
+              | "status" | "run_name" | "creation_time" | "start_time" | "end_time"
     SUMMARY   = "last" (when none is given) | "min" | "max" | "mean" | "count"
     NAME      = letters, digits and signs without blanks, or anything in ` `, " " or ' '
     operator  = "=" | "!=" | "<" | "<=" | ">" | ">=" | "like"     (% any text, _ one character)
     literal   = number | 'text' | true | false | null
-    order     = ( field | "creation_time" | "start_time" | "end_time" ) [ "asc" | "desc" ]
+    order     = field [ "asc" | "desc" ]
 
 A quote inside quotes is doubled. A number never equals a text or a truth value. A run without the
-value meets no condition on it, not even `!=`.
+value meets no condition on it, not even `!=`. A time is compared with a text like '2026-03-01' or
+'2026-03-01T12:30:00+01:00'; without a zone it is UTC.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 from trialog_schemas.errors import ValidationError, did_you_mean, shown
@@ -31,10 +34,13 @@ CONDITIONS_MAX = 20
 
 SUMMARIES = ("last", "min", "max", "mean", "count")
 STATUSES = ("InProgress", "Completed", "Failed")
-RUN_FIELDS = ("status", "run_name")
-RUN_ORDERS = (*RUN_FIELDS, "creation_time", "start_time", "end_time")
+TIME_FIELDS = ("creation_time", "start_time", "end_time")
+RUN_FIELDS = ("status", "run_name", *TIME_FIELDS)
 
-Source: TypeAlias = Literal["params", "metrics", "run"]
+Source: TypeAlias = Literal["params", "metrics", "tags", "run"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 _SOURCES: dict[str, Source] = {
     "params": "params",
@@ -43,6 +49,8 @@ _SOURCES: dict[str, Source] = {
     "parameter": "params",
     "metrics": "metrics",
     "metric": "metrics",
+    "tags": "tags",
+    "tag": "tags",
 }
 _WORD = re.compile(r"\w+")
 _BARE_NAME = re.compile(r"""[^\s=<>!'"`(),]+""")
@@ -66,7 +74,7 @@ class Condition:
     """One condition: a number within or outside a closed range, or a text compared with another.
 
     A strict bound is a closed one at the next representable number, so that every comparison of
-    numbers is a range.
+    numbers is a range; that of times as well, in microseconds since the epoch.
     """
 
     source: Source
@@ -117,7 +125,7 @@ def parse_order(text: str | None) -> Order:
     reader = _Reader("order_by", text or "")
     if reader.is_at_end():
         return NEWEST_FIRST
-    field = reader.field(RUN_ORDERS)
+    field = reader.field()
     direction = "asc" if reader.is_at_end() else reader.word().lower()
     if direction not in ("asc", "desc") or not reader.is_at_end():
         raise reader.error("after the field stands nothing, 'asc' or 'desc'")
@@ -125,7 +133,7 @@ def parse_order(text: str | None) -> Order:
 
 
 def _condition(reader: _Reader) -> Condition:
-    field = reader.field(RUN_FIELDS)
+    field = reader.field()
     operator = reader.operator()
     literal = reader.literal()
     match field.source, literal:
@@ -138,6 +146,10 @@ def _condition(reader: _Reader) -> Condition:
                 raise reader.error("true, false and null are compared with = or != only")
             packed = {True: "true", False: "false", None: "null"}[literal]
             return Condition("params", field.name, "json", operator, text=packed)
+        case "tags", str():
+            return Condition("tags", field.name, "tag", operator, text=literal)
+        case "run", str() if field.field in TIME_FIELDS:
+            return _number_condition(reader, field, operator, _time_us(reader, operator, literal))
         case "run", str():
             if field.field == "status":
                 _check_status(reader, operator, literal)
@@ -164,6 +176,19 @@ def _number_condition(reader: _Reader, field: Field, operator: str, number: floa
     inside = "outside" if operator == "!=" else "within"
     kind = "number" if field.source == "params" else field.field
     return Condition(field.source, field.name, kind, inside, low=low, high=high)
+
+
+def _time_us(reader: _Reader, operator: str, text: str) -> float:
+    if operator == "like":
+        raise reader.error("a time is compared with = != < <= > or >= only")
+    try:
+        time = datetime.fromisoformat(text)
+        zoned = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+        return float((zoned - _EPOCH) // _MICROSECOND)
+    except (ValueError, OverflowError) as exc:
+        raise reader.error(
+            f"{shown(text)} is no time; write one like '2026-03-01' or '2026-03-01T12:30:00+01:00'"
+        ) from exc
 
 
 def _check_status(reader: _Reader, operator: str, status: str) -> None:
@@ -203,17 +228,17 @@ class _Reader:
             raise self.error(f"{word!r} or the end is expected")
         self._at = found.end()
 
-    def field(self, run_fields: tuple[str, ...]) -> Field:
+    def field(self) -> Field:
         """Read what a condition or an order looks at."""
         word = self._read(_WORD, "a field such as params.lr, metrics.loss or status")
         source = _SOURCES.get(word.lower())
         if source is None:
-            if word.lower() in run_fields:
+            if word.lower() in RUN_FIELDS:
                 return Field("run", "", word.lower())
-            hint = did_you_mean(word, [*run_fields, *_SOURCES])
+            hint = did_you_mean(word, [*RUN_FIELDS, *_SOURCES])
             raise self.error(
-                f"{word!r} is no field; fields are params.NAME, metrics.NAME, "
-                f"{', '.join(run_fields)}{hint}"
+                f"{word!r} is no field; fields are params.NAME, metrics.NAME, tags.NAME, "
+                f"{', '.join(RUN_FIELDS)}{hint}"
             )
         if not self._text.startswith(".", self._at):
             raise self.error(f"after {word!r} a dot and a name are expected")
@@ -222,6 +247,8 @@ class _Reader:
         name = self._name()
         if source == "params":
             return Field("params", name, "parameter")
+        if source == "tags":
+            return Field("tags", name, "tag")
         if quoted is None:
             return _metric_field(name)
         if not self._text.startswith(".", self._at):

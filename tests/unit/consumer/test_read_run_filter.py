@@ -30,7 +30,8 @@ def test_parse_filter_reads_every_kind_of_condition() -> None:
     """One filter may ask for parameters, metrics, status and name."""
     found = parse_filter(
         "params.lr > 0.1 and metrics.loss.min <= -5e-1 AND status = 'Failed' "
-        "and run_name LIKE 'a%' and params.flag != false"
+        "and run_name LIKE 'a%' and params.flag != false and tags.team = 'red' "
+        "and end_time < '1970-01-01T01:00:01+01:00'"
     )
 
     assert found == (
@@ -39,6 +40,8 @@ def test_parse_filter_reads_every_kind_of_condition() -> None:
         Condition("run", "", "status", "=", text="Failed"),
         Condition("run", "", "run_name", "like", text="a%"),
         Condition("params", "flag", "json", "!=", text="false"),
+        Condition("tags", "team", "tag", "=", text="red"),
+        Condition("run", "", "end_time", "within", -math.inf, math.nextafter(1e6, 0)),
     )
 
 
@@ -107,6 +110,12 @@ def test_parse_filter_number_ranges_compare_like_python(bound: float, value: flo
         ("status = 'completed'", "did you mean 'Completed'"),
         ("status > 'Failed'", "with = or != only"),
         ("run_name = 5", "a text in quotes"),
+        ("tags.team = 5", "a text in quotes"),
+        ("tag = 'red'", "a dot and a name"),
+        ("creation_time > 5", "a text in quotes"),
+        ("creation_time > 'yesterday'", "'yesterday' is no time; write one like '2026-03-01'"),
+        ("creation_time like '2026%'", "with = != < <= > or >= only"),
+        ("creation_tim > '2026-03-01'", "did you mean 'creation_time'"),
         ("(params.lr > 1)", "a field such as"),
         ("params.lr > 1; drop table runs", "'and' or the end is expected"),
         ("params.lr = '\0'", "NUL"),

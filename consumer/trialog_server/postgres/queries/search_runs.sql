@@ -12,15 +12,15 @@ WITH experiment AS (
     WHERE e.account = $1 AND e.name = $2 AND e.deleted_at IS NULL
 ),
 candidate AS MATERIALIZED (
-    SELECT r.run_id, r.name, r.created_at, r.log_offset, r.seq
+    SELECT r.run_id, r.name, r.created_at, r.log_offset, r.seq,
+           CASE WHEN 'tags' = ANY ($3::text[] || $10::text) THEN r.tags END AS tags
     FROM live.runs r
     WHERE r.experiment_id = (SELECT experiment_id FROM experiment) AND r.deleted_at IS NULL
 ),
 state AS NOT MATERIALIZED (
-    SELECT s.run_id, s.status, s.started_at, s.ended_at
+    SELECT s.run_id, s.status, s.started_at, s.ended_at, s.tags
     FROM live.run_states s
-    WHERE 'status' = ANY ($5::text[])
-       OR $10::text = 'run' AND $12::text IN ('status', 'start_time', 'end_time')
+    WHERE ($5::text[] || $12::text) && '{status,start_time,end_time,tag}'::text[]
 ),
 condition AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -28,11 +28,13 @@ condition AS MATERIALIZED (
         $7::double precision[], $8::double precision[], $9::text[]
     ) AS c (source, name, field, operator, low, high, wanted)
 ),
--- What each condition looks at: a run has at most one value for it.
+-- What each condition looks at: a run has at most one value for it. A parameter of another kind
+-- than it is compared with is_other: it differs. What is null without that is missing.
 value AS (
     SELECT p.run_id, c.operator, c.low, c.high, c.wanted,
            CASE WHEN c.field = 'number' THEN p.value_number END AS number,
-           CASE c.field WHEN 'text' THEN p.value_text WHEN 'json' THEN p.value END AS text
+           CASE c.field WHEN 'text' THEN p.value_text WHEN 'json' THEN p.value END AS text,
+           true AS is_other
     FROM condition c
     CROSS JOIN candidate r
     JOIN live.parameters p ON p.run_id = r.run_id AND p.name = c.name
@@ -44,30 +46,40 @@ value AS (
                WHEN 'mean' THEN m.total / nullif(m.counted, 0)
                WHEN 'count' THEN m.points::double precision
            END,
-           NULL
+           NULL,
+           false
     FROM condition c
     CROSS JOIN candidate r
     JOIN live.metric_summaries m ON m.run_id = r.run_id AND m.name = c.name
     WHERE c.source = 'metrics' AND 'metrics' = ANY ($3)
     UNION ALL
-    SELECT r.run_id, c.operator, c.low, c.high, c.wanted, NULL,
+    SELECT r.run_id, c.operator, c.low, c.high, c.wanted,
+           round(date_part('epoch', CASE c.field
+               WHEN 'creation_time' THEN r.created_at
+               WHEN 'start_time' THEN coalesce(s.started_at, r.created_at)
+               WHEN 'end_time' THEN s.ended_at
+           END) * 1e6),
            CASE c.field
                WHEN 'status' THEN coalesce(s.status, 'InProgress')
                WHEN 'run_name' THEN r.name
-           END
+               -- A tag set later stands before one of the creation; null is one that was removed.
+               WHEN 'tag' THEN CASE WHEN s.tags ? c.name THEN s.tags ->> c.name
+                                    ELSE r.tags ->> c.name END
+           END,
+           false
     FROM condition c
     CROSS JOIN candidate r
     LEFT JOIN state s ON s.run_id = r.run_id
-    WHERE c.source = 'run' AND 'run' = ANY ($3)
+    WHERE c.source IN ('run', 'tags') AND $3 && '{run,tags}'::text[]
 ),
 met AS (
     SELECT v.run_id
     FROM value v
     WHERE CASE v.operator
         WHEN 'within' THEN v.number BETWEEN v.low AND v.high
-        WHEN 'outside' THEN coalesce(v.number NOT BETWEEN v.low AND v.high, true)
+        WHEN 'outside' THEN coalesce(v.number NOT BETWEEN v.low AND v.high, v.is_other)
         WHEN '=' THEN v.text = v.wanted
-        WHEN '!=' THEN coalesce(v.text <> v.wanted, true)
+        WHEN '!=' THEN coalesce(v.text <> v.wanted, v.is_other)
         WHEN '<' THEN v.text < v.wanted COLLATE "C"
         WHEN '<=' THEN v.text <= v.wanted COLLATE "C"
         WHEN '>' THEN v.text > v.wanted COLLATE "C"
@@ -97,6 +109,8 @@ sort_value AS MATERIALIZED (
            END AS number,
            CASE $10
                WHEN 'params' THEN coalesce(p.value_text, left(p.value, 256))
+               WHEN 'tags' THEN CASE WHEN s.tags ? $11::text THEN s.tags ->> $11
+                                     ELSE r.tags ->> $11 END
                WHEN 'run' THEN CASE $12
                    WHEN 'status' THEN coalesce(s.status, 'InProgress')
                    WHEN 'run_name' THEN r.name
@@ -105,7 +119,7 @@ sort_value AS MATERIALIZED (
     FROM matched r
     LEFT JOIN state s ON s.run_id = r.run_id
     LEFT JOIN (
-        SELECT p.* FROM live.parameters p WHERE $10 = 'params' AND p.name = $11::text
+        SELECT p.* FROM live.parameters p WHERE $10 = 'params' AND p.name = $11
     ) AS p ON p.run_id = r.run_id
     LEFT JOIN (
         SELECT m.* FROM live.metric_summaries m WHERE $10 = 'metrics' AND m.name = $11

@@ -3,10 +3,15 @@
 
 -- Which of its writer's events created the run: one record may create many.
 ALTER TABLE runs ADD COLUMN seq bigint NOT NULL DEFAULT 0;
--- Rows from before: they were inserted in the order of the log.
+-- Rows from before: they were inserted in the order of the log, and a record's first seq is known.
 UPDATE runs SET seq = numbered.seq
 FROM (
-    SELECT run_id, row_number() OVER (PARTITION BY log_offset ORDER BY ctid) AS seq FROM runs
+    SELECT r.run_id,
+           coalesce(i.first_seq, 1)
+           + row_number() OVER (PARTITION BY r.log_offset ORDER BY r.ctid) - 1 AS seq
+    FROM runs r
+    LEFT JOIN record_index i
+        ON i.run_id = r.run_id AND i.log_offset = r.log_offset AND i.topic LIKE '%catalog%'
 ) AS numbered
 WHERE runs.run_id = numbered.run_id;
 
