@@ -37,13 +37,13 @@ KNOWN = {
 
 PROMISED_OF_A_GROUP = {
     "A": range(1, 16),
-    "B": range(1, 24),
+    "B": range(1, 25),
     "C": range(1, 14),
     "D": range(1, 16),
     "E": range(1, 12),
     "F": range(1, 10),
     "G": range(1, 9),
-    "H": (3,),
+    "H": range(1, 4),
     "I": range(1, 7),
     "K": (1, 3, 4, 6, 8, 9),
     "L": (1, 2),
