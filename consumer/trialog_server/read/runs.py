@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PAGE_METRICS_MAX = 20_000
 """Metric names of a page of runs, counted before its last run: what bounds a page's bytes.
 
-A hundred runs of 200 metrics each are a whole page of about 4 MB. A page has at least one run.
+A hundred runs of 200 metrics each are a whole page of about 3 MB. A page has at least one run.
 """
 
 
