@@ -32,14 +32,10 @@ CANDIDATES: list[dict[str, float | str]] = [
 
 def by_trial(experiment_name: str, session: trialog.Session) -> dict[str, RunView]:
     """The runs of a search by their trial, once all have ended."""
-    runs = [
-        run
-        for run in trialog.list_runs(experiment_name, session=session)
-        if "tuner.trial" in run.tags
-    ]
+    runs = trialog.list_runs(experiment_name, session=session)
     for run in runs:
         run.wait(30)
-    return {run.tags["tuner.trial"]: run for run in runs}
+    return {run.tags["tuner.trial"]: run for run in runs if "tuner.trial" in run.tags}
 
 
 # G6
