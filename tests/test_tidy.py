@@ -142,15 +142,20 @@ def _over_full_classes() -> dict[str, int]:
 
 
 def _is_blanket(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler ends every kind of error; one that cleans up and raises again does not."""
+    """Whether a handler ends every kind of error; one that raises again, or chains it, does not."""
     last = handler.body[-1]
-    if isinstance(last, ast.Raise) and last.exc is None:
+    if isinstance(last, ast.Raise) and (last.exc is None or _is_chained(last, handler)):
         return False
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(
         kind is None or (isinstance(kind, ast.Name) and kind.id in {"Exception", "BaseException"})
         for kind in kinds
     )
+
+
+def _is_chained(last: ast.Raise, handler: ast.ExceptHandler) -> bool:
+    """Whether an error is raised because of the one that is handled."""
+    return isinstance(last.cause, ast.Name) and last.cause.id == handler.name
 
 
 def test_functions_are_short() -> None:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from urllib.parse import urlsplit
 
-from trialog_schemas.errors import ValidationError, shown
+from trialog_schemas.callers_code import CallersCodeError, ask, is_text, kind_name
+from trialog_schemas.errors import ValidationError, WrongTypeError, shown
 
 PORT_MAX = 65_535
 _PORT_DIGITS_MAX = 5
 
 _URL_LIMIT = "http[s]://HOST[:PORT]"
 _LATIN_1_MAX = 0xFF
+
+
+def setting_text(field: str, value: object) -> str:
+    """Return what is given for a setting as a plain text, or raise WrongTypeError.
+
+    A folder may be what `open` takes for a path; of a key the message shows nothing.
+    """
+    if is_text(value):
+        return str.__str__(value)
+    if field == "spool_dir":
+        try:
+            return ask(lambda: os.fsdecode(value))  # type: ignore[arg-type]  # asked
+        except CallersCodeError:  # it is no path
+            pass
+    what = "" if field == "api_key" else f"{shown(value)} "
+    raise WrongTypeError(
+        f"{field} is {what}of type {kind_name(value)}, allowed is a text or None; give a text",
+        field=field,
+        value=None if field == "api_key" else value,
+        limit="text",
+    )
 
 
 def check_url(url: str) -> str:
@@ -62,6 +85,13 @@ def check_kafka(bootstrap: str) -> str:
 
 def check_api_key(api_key: str) -> str:
     """Return a key that a header can carry, or raise ValidationError, which never shows it."""
+    if api_key != api_key.strip(" \t"):
+        raise ValidationError(
+            "the API key begins or ends with a blank, which HTTP takes off; set TRIALOG_API_KEY to "
+            "the key alone",
+            field="api_key",
+            limit="no blanks around it",
+        )
     for place, one in enumerate(api_key, start=1):
         if not one.isprintable() or ord(one) > _LATIN_1_MAX:
             what = "a line break" if one in "\r\n" else f"U+{ord(one):04X}"

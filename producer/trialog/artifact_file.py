@@ -9,12 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from trialog_schemas.errors import ValidationError, shown
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from trialog_schemas.callers_code import CallersCodeError, ask, kind_name
+from trialog_schemas.errors import ValidationError, WrongTypeError, shown
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 """With O_NONBLOCK a pipe that takes the file's place between look and open is opened at once."""
@@ -25,6 +23,47 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+PIECE_BYTES = 1_048_576
+"""How much of a file is read at once: a limit may be far beyond what there is to read."""
+
+
+def artifact_path(given: object) -> Path:
+    """Return the path of a file from what `open` takes for one, numbers of open files excepted.
+
+    Raises:
+        WrongTypeError: it is no path.
+        ValidationError: no file can have it, or its home folder is not known.
+    """
+    try:
+        path = ask(lambda: os.fsdecode(given))  # type: ignore[arg-type]  # asked
+    except CallersCodeError as exc:
+        raise WrongTypeError(
+            f"file_path is {shown(given)} of type {kind_name(given)}, allowed are texts, bytes and "
+            "path objects; give the path of a file",
+            field="file_path",
+            value=given,
+            limit="path",
+        ) from exc.__cause__
+    try:
+        os.fsencode(path)
+        expanded = Path(path).expanduser()
+    except (RuntimeError, UnicodeEncodeError) as exc:
+        raise _no_path(path) from exc
+    if not path or "\0" in path:
+        raise _no_path(path)
+    return expanded
+
+
+def _no_path(path: str) -> ValidationError:
+    return ValidationError(
+        f"file_path {shown(path)} is a path that no file can have: it is empty, has a NUL or a "
+        "lone surrogate, or begins with a user who has no home; give the path of a file",
+        field="file_path",
+        value=path,
+        limit="the path of a file",
+    )
 
 
 def read_artifact_file(path: Path, bytes_max: int) -> tuple[bytes, int]:
@@ -40,9 +79,16 @@ def read_artifact_file(path: Path, bytes_max: int) -> tuple[bytes, int]:
     with os.fdopen(os.open(path, _OPEN_FLAGS), "rb") as file:
         found = os.fstat(file.fileno())
         _check_regular(path, found.st_mode)
+        content = bytearray()
         # One byte more than is allowed tells that it is too much, however large it is.
-        content = file.read(bytes_max + 1)
-    return content, max(len(content), found.st_size)
+        while len(content) <= bytes_max:
+            piece = file.read(min(bytes_max + 1 - len(content), PIECE_BYTES))
+            if not piece:  # its end, or nothing now of what is no real file
+                break
+            content += piece
+    # What was read is the file: it may have been cut meanwhile, or say no size as in /proc.
+    is_whole = len(content) <= bytes_max
+    return bytes(content), len(content) if is_whole else max(len(content), found.st_size)
 
 
 def _check_regular(path: Path, mode: int) -> None:

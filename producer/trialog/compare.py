@@ -13,6 +13,7 @@ from trialog.client import Client, number
 from trialog.pages import run_pages
 from trialog.settings import session_of
 from trialog_schemas import names
+from trialog_schemas.arguments import check_question
 from trialog_schemas.errors import ValidationError, shown
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
     check_runs_max(max_results)
     keys = check_tag_keys(tags)
     name = names.check_experiment_name(experiment_name)
+    question = (check_question("filter", filter), check_question("order_by", order_by))
     endpoint = session_of(session, sagemaker_session).resolve()
-    rows = [_Row.of(run) for run in search_runs(endpoint, name, (filter, order_by), max_results)]
+    rows = [_Row.of(run) for run in search_runs(endpoint, name, question, max_results)]
     times = pd.Series([row.creation_time for row in rows], dtype="datetime64[us, UTC]")
     table = {
         column: times if key == ("run", "creation_time") else [row.cell(*key) for row in rows]

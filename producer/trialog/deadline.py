@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from trialog_schemas.callers_code import plain_number
 from trialog_schemas.errors import ValidationError, shown
 
 PAUSE_S = 0.2
@@ -46,9 +47,10 @@ def _checked(timeout_s: object) -> float:
     if timeout_s is None:
         return threading.TIMEOUT_MAX
     # A truth value is an int for Python; NaN is not even 0 or more.
-    if isinstance(timeout_s, int | float) and type(timeout_s) is not bool and timeout_s >= 0:
+    seconds = plain_number(timeout_s)
+    if seconds is not None and seconds >= 0:
         # More than this no wait of the standard library takes.
-        return float(min(timeout_s, threading.TIMEOUT_MAX))
+        return float(min(seconds, threading.TIMEOUT_MAX))
     raise ValidationError(
         f"timeout_s is {shown(timeout_s)}, allowed are seconds from 0 on, or None for as long as "
         "it takes",

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import accumulate, pairwise
 from operator import mul
-from typing import TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
+from trialog_schemas.callers_code import CallersCodeError, ask, is_text, kind_name, plain_number
 from trialog_schemas.errors import ValidationError, shown
 
 Label: TypeAlias = str | bool | int
@@ -241,10 +242,10 @@ def _label(field: str, value: object) -> Label:
     if isinstance(plain, str) and _is_unicode(plain):
         return str.__str__(plain)
     raise ValidationError(
-        f"{field} is {shown(plain)}, which is no label; labels are texts, truth values or whole "
+        f"{field} is {shown(value)}, which is no label; labels are texts, truth values or whole "
         "numbers",
         field=field,
-        value=plain,
+        value=value,
         limit="text, truth value or whole number",
     )
 
@@ -275,10 +276,10 @@ def _finite(field: str, value: object) -> float:
     if isinstance(plain, int | float) and abs(plain) <= sys.float_info.max:
         return float(plain)
     raise ValidationError(
-        f"{field} is {shown(plain)}, which is no finite number; give one score of each example, "
+        f"{field} is {shown(value)}, which is no finite number; give one score of each example, "
         "that of the positive class",
         field=field,
-        value=plain,
+        value=value,
         limit="finite number",
     )
 
@@ -297,9 +298,9 @@ def _share(field: str, value: object) -> float:
     plain = _plain(value)
     if not isinstance(plain, int | float) or not 0 <= plain <= 1:
         raise ValidationError(
-            f"{field} is {shown(plain)}, allowed are numbers from 0 to 1, or None",
+            f"{field} is {shown(value)}, allowed are numbers from 0 to 1, or None",
             field=field,
-            value=plain,
+            value=value,
             limit="0..1",
         )
     return float(plain)
@@ -307,22 +308,47 @@ def _share(field: str, value: object) -> float:
 
 def _list(field: str, values: object) -> list[object]:
     """Return what a list, array, tensor or column holds, without importing any of them."""
+    try:
+        held = ask(lambda: _held(values))
+    except CallersCodeError as exc:
+        why = f", which raised {exc} when it was read"
+        raise _no_list(field, values, why) from exc.__cause__
+    if held is None:
+        raise _no_list(field, values)
+    return held
+
+
+def _held(values: Any) -> list[object] | None:
     to_list = getattr(values, "tolist", None)
     held = to_list() if callable(to_list) else values
-    if isinstance(held, str | bytes | Mapping | AbstractSet) or not isinstance(held, Iterable):
-        raise ValidationError(
-            f"{field} is {shown(values)} of type {type(values).__name__}; give a list or an array",
-            field=field,
-            value=values,
-            limit="list or array",
-        )
-    return list(held)
+    is_one = issubclass(type(held), str | bytes | Mapping | AbstractSet)
+    return None if is_one or not isinstance(held, Iterable) else list(held)
 
 
-def _plain(value: object) -> object:
-    """Return the Python value of a scalar of numpy or of a 0-d tensor; all else as it is."""
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "shape", None) == ():
-        plain: object = item()
-        return plain
-    return value
+def _no_list(field: str, values: object, why: str = "") -> ValidationError:
+    return ValidationError(
+        f"{field} is {shown(values)} of type {kind_name(values)}{why}; give a list or an array",
+        field=field,
+        value=values,
+        limit="list or array",
+    )
+
+
+def _plain(value: object) -> str | bool | int | float | None:
+    """Return the Python value of a scalar of any library; None of all else."""
+    if is_text(value):
+        return str.__str__(value)
+    if value is True or value is False:
+        return value
+    number = plain_number(value)
+    if number is not None:
+        return number
+    try:
+        plain = ask(lambda: _item_of(value))
+    except CallersCodeError:  # it is refused as what it is
+        return None
+    return plain if type(plain) in {str, bool, int, float} else None
+
+
+def _item_of(value: Any) -> Any:
+    return value.item() if getattr(value, "shape", None) == () else None

@@ -8,7 +8,7 @@ from trialog.deadline import Deadline
 from trialog.run import Run
 from trialog.run_context import current_run
 from trialog.run_lifecycle import find_run
-from trialog.settings import job_run_names, session_of
+from trialog.settings import job_run_names, named_variable, session_of
 from trialog_schemas import names
 from trialog_schemas.errors import ResourceNotFoundError, ValidationError
 
@@ -39,13 +39,16 @@ def load_run(
         sagemaker_session: another name for `session`.
 
     Raises:
-        ValidationError: a run's name without its experiment's (also a ValueError).
+        ValidationError: a run's name without its experiment's, or a name that is not legal.
         RuntimeError: no names are given and nothing else names a run.
         ResourceNotFoundError: there is no such run, or still none.
         UnavailableError: the service cannot be reached.
     """
     chosen, deadline = session_of(session, sagemaker_session), Deadline(timeout_s)
+    if experiment_name is not None:
+        experiment_name = names.check_experiment_name(experiment_name)
     if run_name is not None:
+        run_name = names.check_run_name(run_name)
         if experiment_name is None:
             raise ValidationError(
                 f"run_name {run_name!r} is given without experiment_name; give both, a run's name "
@@ -60,15 +63,7 @@ def load_run(
     job_experiment, job_run = job_run_names()
     is_job_meant = experiment_name is None or experiment_name == job_experiment
     if is_job_meant and job_experiment is not None and job_run is not None:
-        try:
-            return _load(chosen, job_experiment, job_run, deadline)
-        except ResourceNotFoundError as exc:
-            raise ResourceNotFoundError(
-                f"{exc.message}; TRIALOG_EXPERIMENT and TRIALOG_RUN name it: let one process enter "
-                "it before the others, or give load_run a timeout_s to wait for it",
-                field=exc.field,
-                value=exc.value,
-            ) from exc
+        return _load_of_job(chosen, job_experiment, job_run, deadline)
     wanted = "" if experiment_name is None else f" of experiment {experiment_name!r}"
     raise RuntimeError(
         f"no run{wanted} is open here and TRIALOG_EXPERIMENT and TRIALOG_RUN name none; "
@@ -76,12 +71,27 @@ def load_run(
     )
 
 
+def _load_of_job(session: Session, experiment: str, run: str, deadline: Deadline) -> Run:
+    with named_variable("TRIALOG_EXPERIMENT"):
+        experiment_name = names.check_experiment_name(experiment)
+    with named_variable("TRIALOG_RUN"):
+        run_name = names.check_run_name(run)
+    try:
+        return _load(session, experiment_name, run_name, deadline)
+    except ResourceNotFoundError as exc:
+        raise ResourceNotFoundError(
+            f"{exc.message}; TRIALOG_EXPERIMENT and TRIALOG_RUN name it: let one process enter "
+            "it before the others, or give load_run a timeout_s to wait for it",
+            field=exc.field,
+            value=exc.value,
+        ) from exc
+
+
 def _load(session: Session, experiment_name: str, run_name: str, deadline: Deadline) -> Run:
     endpoint = session.resolve()
-    legal = names.check_experiment_name(experiment_name), names.check_run_name(run_name)
     while True:
         try:
-            return Run.existing(find_run(endpoint, *legal), endpoint)
+            return Run.existing(find_run(endpoint, experiment_name, run_name), endpoint)
         except ResourceNotFoundError:
             if deadline.left_s <= 0:
                 raise

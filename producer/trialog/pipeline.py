@@ -37,8 +37,10 @@ class PipelineExperimentConfig:
     trial_name: str
 
     def __post_init__(self) -> None:
-        names.check_experiment_name(self.experiment_name)
-        names.check_run_name(self.trial_name)
+        # As plain texts: the environment of a process takes no others.
+        set_field = object.__setattr__
+        set_field(self, "experiment_name", names.check_experiment_name(self.experiment_name))
+        set_field(self, "trial_name", names.check_run_name(self.trial_name))
 
     def run(
         self,

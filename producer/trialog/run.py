@@ -28,6 +28,7 @@ from trialog.run_logging import RunLogging
 from trialog.run_view import RunList, RunView, iterate_runs, list_runs
 from trialog.settings import session_of
 from trialog_schemas import names
+from trialog_schemas.arguments import check_flag
 from trialog_schemas.errors import (
     RejectionWarning,
     ResourceInUseError,
@@ -92,7 +93,7 @@ class Run(RunLogging):
         )
         answer["tags"] = names.check_tags(tags)
         super().__init__(answer, endpoint)
-        self._is_resuming, self._is_known = resume, False
+        self._is_resuming, self._is_known = check_flag("resume", resume), False
         self._origin: RunBlock | None = None
 
     @classmethod

@@ -12,6 +12,8 @@ import orjson
 
 from trialog.evaluation import confusion_plot, precision_recall_plot, roc_plot
 from trialog_schemas import names
+from trialog_schemas.arguments import check_flag
+from trialog_schemas.callers_code import is_text, kind_name
 from trialog_schemas.errors import ValidationError, shown
 
 if TYPE_CHECKING:
@@ -113,10 +115,12 @@ def log_confusion_matrix(
 
 
 def _checked_title(title: object) -> str | None:
-    if title is None or isinstance(title, str):
-        return title
+    if title is None:
+        return None
+    if is_text(title):
+        return str.__str__(title)
     raise ValidationError(
-        f"title is {shown(title)} of type {type(title).__name__}; give a text or None",
+        f"title is {shown(title)} of type {kind_name(title)}; give a text or None",
         field="title",
         value=title,
         limit="text",
@@ -124,10 +128,11 @@ def _checked_title(title: object) -> str | None:
 
 
 def _log_plot(run: RunLogging, plot: Plot, *, is_output: bool) -> None:
+    is_made = check_flag("is_output", is_output)
     title = plot["title"]
     name = plot["type"] if title is None else f"{plot['type']}/{title}"
     # Checked before the JSON is made: a title that is no Unicode text has none.
     clean = names.check_artifact_name(name)
     content = orjson.dumps(plot)
     # What calls this is a method of the run that stands in this module.
-    run._log_bytes(clean, content, "application/json", ("artifact", bool(is_output)))  # noqa: SLF001
+    run._log_bytes(clean, content, "application/json", ("artifact", is_made))  # noqa: SLF001

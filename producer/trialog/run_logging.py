@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import mimetypes
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trialog.artifact_file import read_artifact_file
+from trialog.artifact_file import artifact_path, read_artifact_file
 from trialog.ids import now_us
 from trialog.run_block import RunBlock
 from trialog.run_evaluation import log_confusion_matrix, log_precision_recall, log_roc_curve
 from trialog.run_view import RunView
 from trialog.run_writer import sha256_of
 from trialog_schemas import names
-from trialog_schemas.errors import shown
+from trialog_schemas.arguments import check_flag, check_pairs, given_twice
 from trialog_schemas.events import ArtifactLogged, ModelInfo, ParametersLogged, TagsSet
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ class RunLogging(RunView):
             RuntimeError: the run is not open.
         """
         plain = value if type(value) is float else names.check_metric_value(name, value)
+        # The spool checks what is new to it; a subclass may have another idea of being equal.
+        name = name if type(name) is str else names.check_metric_name(name)
         number_of_step = -1 if step is None else names.check_step(step)
         at_us = time.time_ns() // 1000 if timestamp is None else names.check_timestamp(timestamp)
         spool = self._block.spool or self._block.writer().spool
@@ -77,21 +78,25 @@ class RunLogging(RunView):
         """Record a point of each metric with one step and one time, all or none.
 
         Raises:
-            TypeError: `metrics` is no mapping.
+            WrongTypeError: `metrics` is no mapping.
             NotNumericError: a value is no number.
             ValidationError: a name or the step is not legal.
             RuntimeError: the run is not open.
         """
-        if not hasattr(metrics, "items"):
-            raise TypeError(f"metrics are {shown(metrics)}; give a dict of name to number")
-        values = [
-            value if type(value) is float else names.check_metric_value(name, value)
-            for name, value in metrics.items()
-        ]
+        if type(metrics) is dict and all(type(name) is str for name in metrics):
+            columns, values = (
+                tuple(metrics),
+                [
+                    value if type(value) is float else names.check_metric_value(name, value)
+                    for name, value in metrics.items()
+                ],
+            )
+        else:
+            columns, values = names.check_metric_row(metrics)
         number_of_step = -1 if step is None else names.check_step(step)
         spool = self._block.spool or self._block.writer().spool
         if values:
-            spool.append_row(tuple(metrics), number_of_step, now_us(), values)
+            spool.append_row(columns, number_of_step, now_us(), values)
 
     def log_parameter(self, name: str, value: object) -> None:
         """Record an input; its first value stays. See `log_parameters`."""
@@ -103,19 +108,20 @@ class RunLogging(RunView):
         Numpy's scalars are taken as Python's values.
 
         Raises:
-            TypeError: `parameters` is no mapping.
+            WrongTypeError: `parameters` is no mapping.
             ValidationError: a name or value is not legal.
             ParameterImmutableError: a name is known to have another value.
             LimitExceededError: the run has as many names as its policy allows.
             RuntimeError: the run is not open.
         """
-        if not hasattr(parameters, "items"):
-            raise TypeError(f"parameters are {shown(parameters)}; give a dict of name to value")
+        pairs = check_pairs("parameters", parameters, "a dict of name to value")
         writer = self._block.writer()
         chars_max = writer.state.limits.parameter_value_chars_max
         checked: dict[str, ParameterValue] = {}
-        for name, value in parameters.items():
+        for name, value in pairs:
             clean = names.check_parameter_name(name)
+            if clean in checked:
+                raise given_twice("parameters", "parameter", clean)
             checked[clean] = names.check_parameter_value(clean, value, chars_max)
         writer.record(ParametersLogged(checked))
 
@@ -125,13 +131,13 @@ class RunLogging(RunView):
         """Record a text as an artifact; it is copied now. `is_output` is as for `log_file`.
 
         Raises:
-            TypeError: the value is no text.
+            WrongTypeError: the value is no text.
             ValidationError: the name, text or media type is not legal.
             LimitExceededError: it has more bytes, or the run more names, than the policy allows.
             RuntimeError: the run is not open.
         """
         content = names.check_artifact_text(name, value).encode()
-        self._log_bytes(name, content, media_type, ("artifact", bool(is_output)))
+        self._log_bytes(name, content, media_type, ("artifact", check_flag("is_output", is_output)))
 
     def log_file(
         self,
@@ -151,10 +157,11 @@ class RunLogging(RunView):
         Raises:
             FileNotFoundError: there is no such file.
             IsADirectoryError: it is a folder.
+            WrongTypeError: the path is no path.
             ValidationError: it is a pipe, a device or a socket; and as `log_artifact`.
             LimitExceededError, RuntimeError: as `log_artifact`.
         """
-        path = Path(file_path).expanduser()
+        path, is_made = artifact_path(file_path), check_flag("is_output", is_output)
         bytes_max = self._block.writer().state.limits.artifact_bytes_max
         content, size = read_artifact_file(path, bytes_max)
         guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
@@ -162,7 +169,7 @@ class RunLogging(RunView):
             path.name if name is None else name,
             content,
             guessed if media_type is None else media_type,
-            ("file", bool(is_output)),
+            ("file", is_made),
             size,
         )
 
@@ -227,7 +234,7 @@ class RunLogging(RunView):
 
         Args:
             tags: at most 50, as a dict or as SageMaker's list of `{"Key", "Value"}`.
-            removed: keys of tags to remove.
+            removed: keys of tags to remove, several.
 
         Raises:
             ValidationError: a key or value that is not legal.
@@ -235,7 +242,7 @@ class RunLogging(RunView):
             RuntimeError: the run is not open.
         """
         checked = names.check_tags(tags)
-        gone = tuple(names.check_tags(dict.fromkeys(removed, "")))
+        gone = names.check_tag_keys(removed)
         writer = self._block.writer()
         if checked or gone:
             writer.record(TagsSet(checked, gone))

@@ -16,6 +16,7 @@ from trialog.pages import pages, run_pages
 from trialog.refusals import rejection_of
 from trialog.run_async import wait_async
 from trialog.run_attributes import RunAttributes
+from trialog_schemas import names
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import RunDeleted
 
@@ -64,10 +65,12 @@ class RunView(RunAttributes):
             they were logged).
 
         Raises:
+            ValidationError: no metric can have this name.
             ResourceNotFoundError: the run has no such metric; a near name is told.
             UnavailableError: the service cannot be reached.
         """
-        pages = list(Client(self._endpoint).series(self.run_id, name, self._positions()))
+        known = names.check_metric_name(name)
+        pages = list(Client(self._endpoint).series(self.run_id, known, self._positions()))
         steps = [step for page in pages for step in page["steps"]]
         return {
             "step": [float("nan") if step < 0 else step for step in steps],
@@ -79,10 +82,12 @@ class RunView(RunAttributes):
         """Return the bytes of an artifact's newest version.
 
         Raises:
+            ValidationError: no artifact can have this name.
             ResourceNotFoundError: there is no such artifact, or it is a model, whose bytes are
                 elsewhere.
         """
-        return Client(self._endpoint).read_artifact(self.run_id, name, None, self._positions())
+        known = names.check_artifact_name(name)
+        return Client(self._endpoint).read_artifact(self.run_id, known, None, self._positions())
 
     def delete(self) -> None:
         """Delete the run: gone from list and compare, its name is free; its events stay.

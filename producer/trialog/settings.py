@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from trialog.addresses import check_api_key, check_kafka, check_url
-from trialog_schemas.errors import ValidationError
+from trialog.addresses import check_api_key, check_kafka, check_url, setting_text
+from trialog_schemas.callers_code import kind_name
+from trialog_schemas.errors import ValidationError, WrongTypeError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+Taken = TypeVar("Taken")
 
 DEFAULT_URL = "http://127.0.0.1:7788"
 """Where `trialog up` serves when nobody tells it otherwise."""
@@ -83,16 +87,43 @@ class Session:
             ValidationError: an address, a key or a folder that nobody can use.
         """
         known = os.environ if environment is None else environment
-        kafka = self.kafka or known.get("TRIALOG_KAFKA")
-        api_key = self.api_key or known.get("TRIALOG_API_KEY")
         return Endpoint(
-            url=check_url(self.url or known.get("TRIALOG_URL") or DEFAULT_URL),
-            kafka=check_kafka(kafka) if kafka else None,
-            api_key=check_api_key(api_key) if api_key else None,
-            spool_dir=_spool_dir(self.spool_dir or known.get("TRIALOG_SPOOL_DIR")),
+            url=_chosen("url", self.url, ("TRIALOG_URL", known), check_url) or DEFAULT_URL,
+            kafka=_chosen("kafka", self.kafka, ("TRIALOG_KAFKA", known), check_kafka),
+            api_key=_chosen("api_key", self.api_key, ("TRIALOG_API_KEY", known), check_api_key),
+            spool_dir=_chosen("spool_dir", self.spool_dir, ("TRIALOG_SPOOL_DIR", known), _spool_dir)
+            or _spool_dir(None),
             account=ACCOUNT,
             user=f"{_user_name()}@{socket.gethostname()}",
         )
+
+
+def _chosen(
+    field: str,
+    given: object,
+    otherwise: tuple[str, Mapping[str, str]],
+    check: Callable[[str], Taken],
+) -> Taken | None:
+    """Return what is given, else what a variable says; an empty text says nothing."""
+    text = "" if given is None else setting_text(field, given)
+    if text:
+        return check(text)
+    variable, environment = otherwise
+    said = environment.get(variable)
+    with named_variable(variable):
+        return check(said) if said else None
+
+
+@contextlib.contextmanager
+def named_variable(variable: str) -> Iterator[None]:
+    """Have a refusal say which variable of the environment it comes from."""
+    try:
+        yield
+    except ValidationError as exc:
+        # The same error: another one would carry this one, which may have seen a key.
+        exc.message = f"{variable}: {exc.message}"
+        exc.args = (exc.message,)
+        raise
 
 
 def job_run_names(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
@@ -105,24 +136,38 @@ def session_of(session: Session | None, sagemaker_session: Session | None = None
     """Return the session to use; `sagemaker_session` is the name that ported snippets give it.
 
     Raises:
-        TypeError: it is no Session, or both names are given.
+        WrongTypeError: it is no Session.
+        TypeError: both names are given.
     """
     if session is not None and sagemaker_session is not None:
         raise TypeError("session and its alias sagemaker_session are both given; give one")
     chosen = session if session is not None else sagemaker_session
     if chosen is None:
         return Session()
-    if not isinstance(chosen, Session):
-        raise TypeError(f"session is a {type(chosen).__name__}; give a trialog.Session")
+    if not issubclass(type(chosen), Session):
+        raise WrongTypeError(
+            f"session is {shown(chosen)} of type {kind_name(chosen)}; give a trialog.Session",
+            field="session",
+            value=chosen,
+            limit="a trialog.Session",
+        )
     return chosen
 
 
-def _spool_dir(given: str | Path | None) -> Path:
+def _spool_dir(given: str | None) -> Path:
+    if given is not None and (not given.strip() or "\0" in given or not _is_encodable(given)):
+        raise ValidationError(
+            f"spool_dir {shown(given)} is blank, or has a NUL or a lone surrogate, which no folder "
+            "can have; give a folder that can be written",
+            field="spool_dir",
+            value=given,
+            limit="the path of a folder",
+        )
     try:
         path = Path(given) if given else _default_spool_dir()
         return path.expanduser().absolute()
     except RuntimeError as exc:  # no HOME, and a user whom this system does not know
-        named = "the default folder of spools" if given is None else f"spool_dir {str(given)!r}"
+        named = "the default folder of spools" if given is None else f"spool_dir {shown(given)}"
         raise ValidationError(
             f"{named} is in a home folder that nobody knows; set TRIALOG_SPOOL_DIR to a folder "
             "that can be written",
@@ -130,6 +175,14 @@ def _spool_dir(given: str | Path | None) -> Path:
             value=given,
             limit="a known folder",
         ) from exc
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _default_spool_dir() -> Path:

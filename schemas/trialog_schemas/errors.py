@@ -3,6 +3,7 @@
     TrialogError                        everything that trialog raises on purpose
     ├── ClientError                     the caller can act on it; `.response["Error"]["Code"]`
     │   ├── ValidationError             a value that is not legal (also ValueError)
+    │   │   ├── WrongTypeError          a value of another type than is asked for (also TypeError)
     │   │   └── NotNumericError         a metric value that is no number (also TypeError)
     │   ├── LimitExceededError          a limit of the policy is reached (also ValueError)
     │   ├── ParameterImmutableError     another value for a logged parameter (also ValueError)
@@ -24,13 +25,15 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, TypedDict
 
+from trialog_schemas import callers_code
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from trialog_schemas.events import Rejection
 
-SHOWN_CHARS_MAX = 80
-"""How much of an offending value a message repeats."""
+
+shown = callers_code.shown
 
 
 class ErrorFacts(TypedDict, total=False):
@@ -111,6 +114,10 @@ class ValidationError(ClientError, ValueError):
     """A value that is not legal; nothing was recorded."""
 
     code = "ValidationException"
+
+
+class WrongTypeError(ValidationError, TypeError):
+    """An argument of a type that the call does not take; nothing was recorded."""
 
 
 class NotNumericError(ValidationError, TypeError):
@@ -229,16 +236,6 @@ def error_from_code(code: str, message: str, facts: ErrorFacts | None = None) ->
     error = kind(message, field=known.get("field"), limit=known.get("limit"), code=code)
     error.value = known.get("value")  # shown already, by the service
     return error
-
-
-def shown(value: object) -> str:
-    """Return `repr(value)` cut to 80 characters, so that a message never carries a megabyte."""
-    text = value[: SHOWN_CHARS_MAX + 1] if isinstance(value, str) else value
-    try:
-        out = repr(text)
-    except (RecursionError, ValueError):  # nested too deeply; an integer of thousands of digits
-        return f"a {type(value).__name__} too large to show"
-    return out if len(out) <= SHOWN_CHARS_MAX else out[: SHOWN_CHARS_MAX - 1] + "…"
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

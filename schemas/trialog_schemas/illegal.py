@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from trialog_schemas.errors import SHOWN_CHARS_MAX, shown
+from trialog_schemas.callers_code import SHOWN_CHARS_MAX, shown
 from trialog_schemas.events import RAISED_FACT, Rejection
 from trialog_schemas.limits import PARAMETER_NAME_CHARS_MAX
 

@@ -53,6 +53,9 @@ MODEL_URI_CHARS_MAX = 2048
 MODEL_FACT_CHARS_MAX = 256
 """Characters of a model's type, framework or version; SageMaker's number for such texts."""
 
+FILTER_CHARS_MAX = 4096
+"""Characters of a filter or an order; ours, far beyond what a person writes."""
+
 STEP_MAX = 2**63 - 1
 """The largest step: a signed 64-bit integer, as MLflow and Postgres store it."""
 

@@ -6,20 +6,28 @@ that what is recorded never depends on the caller's libraries.
 
 from __future__ import annotations
 
-import json
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from trialog_schemas import limits
-from trialog_schemas.errors import NotNumericError, ValidationError, did_you_mean, shown
-
-ParameterValue: TypeAlias = (
-    "bool | int | float | str | list[ParameterValue] | dict[str, ParameterValue] | None"
+from trialog_schemas import limits, plain_json
+from trialog_schemas.arguments import check_pairs, check_several, given_twice, is_truth
+from trialog_schemas.callers_code import CallersCodeError, ask, is_mapping, is_text, kind_name
+from trialog_schemas.errors import (
+    NotNumericError,
+    ValidationError,
+    WrongTypeError,
+    did_you_mean,
+    shown,
 )
-"""A parameter's value: anything JSON can hold."""
+from trialog_schemas.plain_json import PlainReader, is_masked, too_long
+from trialog_schemas.texts import check_text, odd_character
+
+ParameterValue: TypeAlias = plain_json.ParameterValue
+parameter_json = plain_json.parameter_json
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PARAMETER_NAME = re.compile(r"[\w\-./: ]+")
@@ -40,10 +48,11 @@ def check_run_name(name: object) -> str:
 
 
 def _check_resource_name(kind: str, name: object) -> str:
-    text = _check_text(f"{kind}_name", name, chars_max=limits.NAME_CHARS_MAX)
+    text = check_text(f"{kind}_name", name, chars_max=limits.NAME_CHARS_MAX)
     if not _NAME.fullmatch(text):
+        odd = odd_character(text, lambda one: _NAME.fullmatch(one) is not None)
         raise ValidationError(
-            f"{kind} name {shown(text)} has a character outside A-Z a-z 0-9 - _; "
+            f"{kind} name {shown(text)} has a character outside A-Z a-z 0-9 - _, {odd}; "
             "replace it by one of these",
             field=f"{kind}_name",
             value=text,
@@ -52,52 +61,11 @@ def _check_resource_name(kind: str, name: object) -> str:
     return text
 
 
-def _check_text(field: str, value: object, *, chars_max: int, chars_min: int = 1) -> str:
-    """Return a plain `str` of legal length that Postgres and UTF-8 can hold."""
-    if not isinstance(value, str):
-        raise ValidationError(
-            f"{field} is {shown(value)} of type {type(value).__name__}; give a text",
-            field=field,
-            value=value,
-            limit="text",
-        )
-    text = str.__str__(value)
-    if not chars_min <= len(text) <= chars_max:
-        raise ValidationError(
-            f"{field} {shown(text)} has {len(text)} characters, "
-            f"allowed are {chars_min} to {chars_max}; shorten or fill it",
-            field=field,
-            value=text,
-            limit=f"{chars_min}..{chars_max}",
-        )
-    _check_storable(field, text)
-    return text
-
-
-def _check_storable(field: str, text: str) -> None:
-    if "\0" in text:
-        raise ValidationError(
-            f"{field} {shown(text)} has a NUL character, which the store cannot hold; remove it",
-            field=field,
-            value=text,
-            limit="no NUL",
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise ValidationError(
-            f"{field} {shown(text)} has a lone surrogate, which is no Unicode text; remove it",
-            field=field,
-            value=text,
-            limit="Unicode text",
-        ) from exc
-
-
 def check_description(value: object) -> str | None:
     """Return an experiment's description: at most 3072 characters, or None."""
     if value is None:
         return None
-    return _check_text("description", value, chars_max=limits.DESCRIPTION_CHARS_MAX, chars_min=0)
+    return check_text("description", value, chars_max=limits.DESCRIPTION_CHARS_MAX, chars_min=0)
 
 
 def check_tags(value: object) -> dict[str, str]:
@@ -108,20 +76,13 @@ def check_tags(value: object) -> dict[str, str]:
     """
     if value is None:
         return {}
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        pairs = [_tag_pair(item) for item in value]
+    if is_mapping(value):
+        pairs = check_pairs("tags", value, "a dict")
     else:
-        raise ValidationError(
-            f"tags are {shown(value)}; give a dict or a list of {{'Key': …, 'Value': …}}",
-            field="tags",
-            value=value,
-            limit="dict or list",
-        )
+        pairs = [_tag_pair(item) for item in check_several("tags", value, _TAGS_FORM)]
     tags: dict[str, str] = {}
     for raw_key, raw_value in pairs:
-        key = _check_text("tag key", raw_key, chars_max=limits.TAG_KEY_CHARS_MAX)
+        key = check_text("tag key", raw_key, chars_max=limits.TAG_KEY_CHARS_MAX)
         if key in tags:
             raise ValidationError(
                 f"tag key {key!r} is given twice; keep one of them",
@@ -129,7 +90,7 @@ def check_tags(value: object) -> dict[str, str]:
                 value=key,
                 limit="unique keys",
             )
-        tags[key] = _check_text(
+        tags[key] = check_text(
             "tag value", raw_value, chars_max=limits.TAG_VALUE_CHARS_MAX, chars_min=0
         )
     if len(tags) > limits.TAGS_MAX:
@@ -142,9 +103,14 @@ def check_tags(value: object) -> dict[str, str]:
     return tags
 
 
+_TAGS_FORM = "a dict or a list of {'Key': …, 'Value': …}"
+
+
 def _tag_pair(item: object) -> tuple[object, object]:
-    if isinstance(item, Mapping) and set(item) == {"Key", "Value"}:
-        return item["Key"], item["Value"]
+    pairs = check_pairs("tags", item, "a dict") if is_mapping(item) else []
+    known = {str.__str__(key): value for key, value in pairs if is_text(key)}
+    if len(pairs) == len(known) and known.keys() == {"Key", "Value"}:
+        return known["Key"], known["Value"]
     raise ValidationError(
         f"tag {shown(item)} is not of the form {{'Key': …, 'Value': …}}; write it so",
         field="tags",
@@ -153,13 +119,20 @@ def _tag_pair(item: object) -> tuple[object, object]:
     )
 
 
+def check_tag_keys(value: object) -> tuple[str, ...]:
+    """Return the keys of tags that are to be removed."""
+    keys = check_several("removed", value, "a list of keys")
+    return tuple(check_text("tag key", key, chars_max=limits.TAG_KEY_CHARS_MAX) for key in keys)
+
+
 def check_parameter_name(name: object) -> str:
     """Return a parameter's name: 1–256 letters, digits, `_ - . / :` and spaces."""
-    text = _check_text("parameter name", name, chars_max=limits.PARAMETER_NAME_CHARS_MAX)
+    text = check_text("parameter name", name, chars_max=limits.PARAMETER_NAME_CHARS_MAX)
     if not _PARAMETER_NAME.fullmatch(text):
+        odd = odd_character(text, lambda one: _PARAMETER_NAME.fullmatch(one) is not None)
         raise ValidationError(
             f"parameter name {shown(text)} has a character other than letters, digits, "
-            "_ - . / : and space; replace it",
+            f"_ - . / : and space, {odd}; replace it",
             field="parameter name",
             value=text,
             limit="letters digits _ - . / : space",
@@ -182,81 +155,11 @@ def check_parameter_value(
     Raises:
         ValidationError: not JSON, NaN or infinite, too long, NUL or a lone surrogate in a text.
     """
-    plain = _plain(name, value, depth=0)
+    plain = PlainReader(name, chars_max).read(value)
     length = len(plain) if isinstance(plain, str) else len(parameter_json(plain))
     if length > chars_max:
-        raise ValidationError(
-            f"parameter {name!r} has a value of {length} characters ({shown(plain)}), "
-            f"allowed are {chars_max}; log it as an artifact",
-            field=name,
-            value=plain,
-            limit=chars_max,
-        )
+        raise too_long(name, plain, length, chars_max)
     return plain
-
-
-def parameter_json(value: ParameterValue) -> str:
-    """Return the value as compact JSON, the form in which lengths count and the store keeps it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _plain(name: str, value: object, depth: int) -> ParameterValue:
-    if depth > limits.PARAMETER_DEPTH_MAX:
-        why = f"nests deeper than {limits.PARAMETER_DEPTH_MAX} levels or contains itself"
-        raise _no_json(name, value, why)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        text = str.__str__(value)
-        _check_storable(f"parameter {name!r}", text)
-        return text
-    if isinstance(value, int | float):
-        return _plain_number(name, value)
-    if isinstance(value, Mapping):
-        return {_check_key(name, key): _plain(name, item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(name, item, depth + 1) for item in value]
-    return _plain_scalar(name, value, depth)
-
-
-def _plain_number(name: str, value: float) -> int | float:
-    if isinstance(value, int):
-        whole = int(value)
-        if not limits.PARAMETER_INTEGER_MIN <= whole <= limits.PARAMETER_INTEGER_MAX:
-            raise _no_json(name, whole, "is outside -2**63 … 2**64-1")
-        return whole
-    number = float(value)
-    if not math.isfinite(number):
-        raise _no_json(name, number, "is NaN or infinite, which JSON has no form for")
-    return number
-
-
-def _plain_scalar(name: str, value: object, depth: int) -> ParameterValue:
-    """Unwrap a numpy scalar or a 0-d array or tensor; anything else is refused."""
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "shape", None) == () and not isinstance(value, bytes):
-        inner: object = item()
-        if type(inner) in (bool, int, float, str):
-            return _plain(name, inner, depth + 1)
-    raise _no_json(name, value, f"is of type {type(value).__name__}, which is not JSON")
-
-
-def _check_key(name: str, key: object) -> str:
-    if not isinstance(key, str):
-        raise _no_json(name, key, "has a key that is no text")
-    text = str.__str__(key)
-    _check_storable(f"parameter {name!r}", text)
-    return text
-
-
-def _no_json(name: str, value: object, why: str) -> ValidationError:
-    return ValidationError(
-        f"parameter {name!r} with value {shown(value)} {why}; "
-        "give text, a number, a truth value, None, a list or a dict",
-        field=name,
-        value=value,
-        limit="JSON",
-    )
 
 
 def same_parameter(one: ParameterValue, other: ParameterValue) -> bool:
@@ -274,10 +177,11 @@ def same_parameter(one: ParameterValue, other: ParameterValue) -> bool:
 
 def check_metric_name(name: object) -> str:
     """Return a metric's name: 1–255 printable characters; `:` `/` `.` are legal and kept."""
-    text = _check_text("metric name", name, chars_max=limits.METRIC_NAME_CHARS_MAX)
+    text = check_text("metric name", name, chars_max=limits.METRIC_NAME_CHARS_MAX)
     if not text.isprintable():
+        odd = odd_character(text, str.isprintable)
         raise ValidationError(
-            f"metric name {shown(text)} has a character that cannot be printed; remove it",
+            f"metric name {shown(text)} has a character that cannot be printed, {odd}; remove it",
             field="metric name",
             value=text,
             limit="printable",
@@ -291,29 +195,79 @@ def check_metric_value(name: object, value: object) -> float:
     NaN and ±Inf are values like any other. Text, None, lists, arrays of one or more dimensions,
     complex numbers and integers beyond float's range are refused.
     """
-    dtype_kind = getattr(getattr(value, "dtype", None), "kind", "f")
-    if (
-        isinstance(value, str | bytes | bytearray | complex)
-        or not hasattr(value, "__float__")
-        or tuple(getattr(value, "shape", ())) != ()
-        or dtype_kind not in "fiub"
-    ):
-        raise _not_numeric(name, value, f"of type {type(value).__name__}")
     try:
-        return float(value)
-    except OverflowError as exc:
-        raise _not_numeric(name, value, "beyond the range of float") from exc
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
-        raise _not_numeric(name, value, f"of type {type(value).__name__}") from exc
+        number = ask(lambda: _float_of(value))
+    except CallersCodeError as exc:
+        cause = exc.__cause__
+        if isinstance(cause, OverflowError):
+            raise _not_numeric(name, value, "beyond the range of float") from cause
+        why = f"of type {kind_name(value)}, which raised {exc} when it was read"
+        raise _not_numeric(name, value, why) from cause
+    if number is None:
+        raise _not_numeric(name, value, f"of type {kind_name(value)}")
+    return number
+
+
+def _float_of(value: Any) -> float | None:
+    """Return the number that something is, None if it is none; it may raise anything.
+
+    Raises:
+        OverflowError: it is finite and float cannot hold it.
+    """
+    if issubclass(type(value), str | bytes | bytearray | complex):
+        return None
+    dtype = getattr(value, "dtype", None)
+    kind = getattr(dtype, "kind", "f")
+    # Numpy's kind of the numbers that others have added to it, such as bfloat16, is V.
+    is_number = kind in "fiub" or (kind == "V" and not str(dtype).startswith(("|V", "void", "[")))
+    if kind == "O":  # an array of Python's objects; of no dimensions it has one
+        is_number = not issubclass(type(value.item()), str | bytes)
+    if not is_number or tuple(getattr(value, "shape", ())) != () or is_masked(value):
+        return None
+    if not hasattr(value, "__float__"):
+        return None
+    number = float(value)
+    # Decimal and numpy's long double become infinite without a word.
+    if math.isinf(number) and not issubclass(type(value), float) and _is_finite(value):
+        raise OverflowError
+    return number
+
+
+def _is_finite(value: Any) -> bool:
+    """Tell whether a number is below infinity; one that cannot be compared is taken at its word."""
+    try:
+        return bool(ask(lambda: -math.inf < value < math.inf))
+    except CallersCodeError:
+        return False
 
 
 def _not_numeric(name: object, value: object, why: str) -> NotNumericError:
+    field = (str.__str__(name) if is_text(name) else "") or "metric"
     return NotNumericError(
         f"metric {shown(name)} has the value {shown(value)} {why}; give a number",
-        field=str(name) if isinstance(name, str) else "metric",
+        field=field[: limits.METRIC_NAME_CHARS_MAX],
         value=value,
         limit="number",
     )
+
+
+def check_metric_row(metrics: Mapping[str, object]) -> tuple[tuple[str, ...], list[float]]:
+    """Return names and values of the metrics of one call.
+
+    Raises:
+        WrongTypeError: they are no mapping.
+        NotNumericError: a value is no number.
+        ValidationError: a name is not legal or stands twice, or the mapping cannot be read.
+    """
+    pairs = check_pairs("metrics", metrics, "a dict of name to number")
+    row: dict[str, float] = {}
+    for name, value in pairs:
+        number = check_metric_value(name, value)
+        clean = check_metric_name(name)
+        if clean in row:
+            raise given_twice("metrics", "metric", clean)
+        row[clean] = number
+    return tuple(row), list(row.values())
 
 
 def check_step(value: object) -> int:
@@ -321,25 +275,25 @@ def check_step(value: object) -> int:
 
     Raises:
         ValidationError: a truth value, a fraction, a negative or too large number.
-        TypeError: a datetime, which belongs into `timestamp`.
+        WrongTypeError: a datetime, which belongs into `timestamp`.
     """
     if value is None:
         return -1
-    if isinstance(value, datetime):
-        raise TypeError(
-            f"step is the datetime {value.isoformat()}; "
-            "the third argument is the step, pass the time as timestamp=…"
+    if issubclass(type(value), datetime):
+        raise WrongTypeError(
+            f"step is {shown(value)}, allowed are whole numbers; "
+            "the third argument is the step, pass the time as timestamp=…",
+            field="step",
+            value=value,
+            limit="0..2**63-1",
         )
-    index = getattr(value, "__index__", None)
-    if index is None or isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
-        raise _bad_step(value)
     try:
-        step = int(index())
-    except TypeError as exc:  # an array of several elements has __index__ and refuses it
-        raise _bad_step(value) from exc
-    if not 0 <= step <= limits.STEP_MAX:
+        step = ask(lambda: None if is_truth(value) else operator.index(value))  # type: ignore[arg-type]  # asked
+    except CallersCodeError as exc:  # also an array of several elements, which has __index__
+        raise _bad_step(value) from exc.__cause__
+    if step is None or not 0 <= step <= limits.STEP_MAX:
         raise _bad_step(value)
-    return step
+    return int(step)
 
 
 def _bad_step(value: object) -> ValidationError:
@@ -353,18 +307,20 @@ def _bad_step(value: object) -> ValidationError:
 
 def check_timestamp(value: object) -> int:
     """Return a datetime as microseconds since the epoch, UTC; a naive one is read as local time."""
-    if not isinstance(value, datetime):
+    if not issubclass(type(value), datetime):
         raise ValidationError(
-            f"timestamp is {shown(value)} of type {type(value).__name__}; give a datetime",
+            f"timestamp is {shown(value)} of type {kind_name(value)}; give a datetime",
             field="timestamp",
             value=value,
             limit="datetime",
         )
     try:
-        at_us = (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
-    except (OverflowError, ValueError, OSError) as exc:  # the ends of the calendar, local times
-        raise _bad_timestamp(value) from exc
-    if type(at_us) is not int:  # pandas' NaT is a datetime and no time
+        # The ends of the calendar, local times, and zones that raise.
+        at_us = ask(lambda: (value.astimezone(UTC) - _EPOCH) // _MICROSECOND)  # type: ignore[attr-defined]  # a datetime
+    except CallersCodeError as exc:
+        raise _bad_timestamp(value) from exc.__cause__
+    # pandas' NaT is a datetime and no time; its Timestamp may be of any year.
+    if type(at_us) is not int or not limits.TIME_US_MIN <= at_us <= limits.TIME_US_MAX:
         raise _bad_timestamp(value)
     return at_us
 
@@ -380,12 +336,13 @@ def _bad_timestamp(value: object) -> ValidationError:
 
 def check_artifact_name(name: object) -> str:
     """Return an artifact's name: 1–255 printable characters, never a way out of a folder."""
-    text = _check_text("artifact name", name, chars_max=limits.ARTIFACT_NAME_CHARS_MAX)
+    text = check_text("artifact name", name, chars_max=limits.ARTIFACT_NAME_CHARS_MAX)
     parts = text.split("/")
     if not text.isprintable() or "\\" in text or _DRIVE.match(text) or {"", ".", ".."} & set(parts):
+        odd = "" if text.isprintable() else f", {odd_character(text, str.isprintable)}"
         raise ValidationError(
             f"artifact name {shown(text)} looks like a path out of its folder or has a character "
-            "that cannot be printed; use printable characters with single inner slashes",
+            f"that cannot be printed{odd}; use printable characters with single inner slashes",
             field="artifact name",
             value=text,
             limit="printable, no path",
@@ -397,13 +354,16 @@ def check_artifact_text(name: object, value: object) -> str:
     """Return the text of an artifact: anything that is Unicode.
 
     Raises:
-        TypeError: it is no text; a file's bytes are logged as a file.
+        WrongTypeError: it is no text; a file's bytes are logged as a file.
         ValidationError: it has a lone surrogate.
     """
-    if not isinstance(value, str):
-        raise TypeError(
-            f"artifact {shown(name)} is {shown(value)} of type {type(value).__name__}; "
-            "give its text, or log a file"
+    if not is_text(value):
+        raise WrongTypeError(
+            f"artifact {shown(name)} is {shown(value)} of type {kind_name(value)}; "
+            "give its text, or log a file",
+            field="value",
+            value=value,
+            limit="text",
         )
     text = str.__str__(value)
     try:
@@ -412,6 +372,7 @@ def check_artifact_text(name: object, value: object) -> str:
         raise ValidationError(
             f"artifact {shown(name)} has a lone surrogate, which is no Unicode text; remove it",
             field="value",
+            value=text,
             limit="Unicode text",
         ) from exc
     return text
@@ -419,7 +380,7 @@ def check_artifact_text(name: object, value: object) -> str:
 
 def check_media_type(value: object) -> str:
     """Return a media type such as `text/plain`: printable ASCII with one slash, at most 255."""
-    text = _check_text("media_type", value, chars_max=limits.MEDIA_TYPE_CHARS_MAX)
+    text = check_text("media_type", value, chars_max=limits.MEDIA_TYPE_CHARS_MAX)
     if not (text.isascii() and text.isprintable() and re.fullmatch(r"[^/\s]+/[^/]+", text)):
         raise ValidationError(
             f"media_type {shown(text)} is not of the form type/subtype; for example text/plain",
@@ -432,7 +393,7 @@ def check_media_type(value: object) -> str:
 
 def check_model_uri(value: object) -> str:
     """Return the address of a model: a URI with a scheme; nothing is fetched from it."""
-    text = _check_text("model_data_uri", value, chars_max=limits.MODEL_URI_CHARS_MAX)
+    text = check_text("model_data_uri", value, chars_max=limits.MODEL_URI_CHARS_MAX)
     if not text.isprintable() or not _SCHEME.match(text):
         raise ValidationError(
             f"model_data_uri {shown(text)} has no scheme or a character that cannot be printed; "
@@ -448,7 +409,7 @@ def check_model_fact(field: str, value: object) -> str | None:
     """Return what is said of a model (its type, its framework …): 0–256 characters, or None."""
     if value is None:
         return None
-    return _check_text(field, value, chars_max=limits.MODEL_FACT_CHARS_MAX, chars_min=0)
+    return check_text(field, value, chars_max=limits.MODEL_FACT_CHARS_MAX, chars_min=0)
 
 
 def model_name_of(uri: str) -> str:
@@ -482,9 +443,10 @@ SORT_ORDERS = ("Ascending", "Descending")
 
 def check_choice(field: str, value: object, choices: Sequence[str]) -> str:
     """Return the value if it is one of the choices, with a hint at a near miss otherwise."""
-    if isinstance(value, str) and value in choices:
-        return str.__str__(value)
-    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+    text = str.__str__(value) if is_text(value) else ""
+    if text in choices:
+        return text
+    hint = did_you_mean(text, choices)
     remedy = hint or "; give one of them"
     raise ValidationError(
         f"{field} is {shown(value)}, allowed are {', '.join(choices)}{remedy}",

@@ -24,10 +24,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 from trialog_schemas.errors import ValidationError, did_you_mean, shown
+from trialog_schemas.limits import FILTER_CHARS_MAX
 from trialog_server.read.texts import is_storable
-
-FILTER_CHARS_MAX = 4096
-"""Characters of a filter or an order: far above what a person writes."""
 
 CONDITIONS_MAX = 20
 """Conditions of one filter: bounds the work of one search."""

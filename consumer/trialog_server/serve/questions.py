@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from trialog_schemas.errors import UnavailableError, ValidationError, did_you_mean, shown
-from trialog_schemas.limits import PAGE_MAX
+from trialog_schemas.limits import FILTER_CHARS_MAX, PAGE_MAX
 from trialog_schemas.wire import Position
 from trialog_server.read.pages import TOKEN_CHARS_MAX, PageRequest
-from trialog_server.read.run_filter import FILTER_CHARS_MAX
 from trialog_server.read.texts import is_storable
 from trialog_server.serve.errors import OPENAPI_PATH, RequestRefusedError, invalid_request
 

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 from trialog.integrations.trial_runs import enter_trial_run, run_name_of
+from trialog.settings import session_of
 from trialog_schemas import names
+from trialog_schemas.arguments import check_several
 from trialog_schemas.errors import ValidationError, shown
 from trialog_schemas.limits import TAG_VALUE_CHARS_MAX
 
@@ -96,9 +98,12 @@ class TrialogCallback:
         self._metric_names = (
             None
             if metric_names is None
-            else [names.check_metric_name(name) for name in metric_names]
+            else [
+                names.check_metric_name(name)
+                for name in check_several("metric_names", metric_names, "a list of names")
+            ]
         )
-        self._session = session
+        self._session = session_of(session)
         self._tags = names.check_tags(tags)
         names.check_tags({**self._tags, **dict.fromkeys(_OWN_TAGS, "")})
         self._tracked: set[tuple[str, int]] = set()

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trialog_schemas.errors import ValidationError
+from trialog_schemas.limits import FILTER_CHARS_MAX
 from trialog_server.read.run_filter import (
     CONDITIONS_MAX,
-    FILTER_CHARS_MAX,
     NEWEST_FIRST,
     Condition,
     Order,

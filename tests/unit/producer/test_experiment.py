@@ -150,5 +150,5 @@ def test_session_may_be_given_by_either_name_and_not_by_both(nobody: trialog.Ses
         trialog.Experiment.load("e", sagemaker_session=nobody)
     with pytest.raises(TypeError, match="both given; give one"):
         trialog.Experiment.load("e", nobody, sagemaker_session=nobody)
-    with pytest.raises(TypeError, match=r"session is a object; give a trialog\.Session"):
+    with pytest.raises(TypeError, match=r"of type object; give a trialog\.Session"):
         trialog.Experiment.load("e", object())  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trialog_schemas import names, wire
+from tests.unit.schemas.hostile_objects import Raising, Text
+from trialog_schemas import arguments, names, wire
 from trialog_schemas.errors import ClientError
 from trialog_schemas.limits import Limits
 
@@ -43,17 +44,6 @@ def error(check: Callable[..., object], *values: object) -> Callable[[], ClientE
     return provoke
 
 
-def type_error(check: Callable[..., object], *values: object) -> Callable[[], TypeError]:
-    """Return the plain TypeError of a call with arguments in wrong places."""
-
-    def provoke() -> TypeError:
-        with pytest.raises(TypeError) as caught:
-            check(*values)
-        return caught.value
-
-    return provoke
-
-
 def parameter(value: object) -> Callable[[], ClientError]:
     """Return the error of a parameter's value."""
     return error(names.check_parameter_value, "p", value)
@@ -63,6 +53,14 @@ def _deep() -> list[object]:
     value: list[object] = []
     for _ in range(2000):
         value = [value]
+    return value
+
+
+def _many() -> list[object]:
+    """A value whose lists hold one another twice: it would be 2**64 things."""
+    value: list[object] = []
+    for _ in range(64):
+        value = [value, value]
     return value
 
 
@@ -166,7 +164,7 @@ ERRORS = [
         parameter(_deep()),
         INVALID,
         "parameter 'p'",
-        "a list too large to show",
+        "[[[[",
         "nests deeper than 64 levels",
         JSON_REMEDY,
     ),
@@ -290,23 +288,124 @@ ERRORS = [
         "whole number from 0 to 2**63-1",
         "give a number of things or bytes",
     ),
-]
-
-PLAIN_TYPE_ERRORS = [
     Row(
-        type_error(names.check_step, datetime(2026, 1, 2, tzinfo=UTC)),
-        "",
+        error(names.check_step, datetime(2026, 1, 2, tzinfo=UTC)),
+        INVALID,
         "step",
-        "2026-01-02T00:00:00+00:00",
+        "datetime.datetime(2026, 1, 2",
         "the third argument is the step",
         "pass the time as timestamp=…",
     ),
     Row(
-        type_error(names.check_artifact_text, "a", b"x"),
-        "",
+        error(names.check_artifact_text, "a", b"x"),
+        INVALID,
         "artifact 'a'",
         "b'x' of type bytes",
         "text",
         "log a file",
+    ),
+    Row(
+        error(names.check_run_name, "l\u043ess"),
+        INVALID,
+        "run name",
+        "'l\u043ess'",
+        "U+043E CYRILLIC SMALL LETTER O as character 2",
+        "replace it by one of these",
+    ),
+    Row(
+        error(names.check_artifact_name, "a\u200bb"),
+        INVALID,
+        "artifact name",
+        r"'a\u200bb'",
+        "U+200B ZERO WIDTH SPACE as character 2",
+        "use printable characters",
+    ),
+    Row(
+        error(names.check_metric_value, "m", Raising()),
+        INVALID,
+        "metric 'm'",
+        "a Raising that cannot be shown",
+        "raised LookupError when it was read",
+        "give a number",
+    ),
+    Row(
+        parameter(Raising()),
+        INVALID,
+        "parameter 'p'",
+        "a Raising that cannot be shown",
+        "raised LookupError when it was read",
+        JSON_REMEDY,
+    ),
+    Row(
+        parameter(_many()),
+        INVALID,
+        "parameter 'p'",
+        "[[[[",
+        "more than 256 characters",
+        "log it as an artifact",
+    ),
+    Row(
+        parameter({"a": 1, Text("a"): 2}),
+        INVALID,
+        "parameter 'p'",
+        "'a'",
+        "has this key twice",
+        JSON_REMEDY,
+    ),
+    Row(
+        error(names.check_metric_row, {"a": 1.0, Text("a"): 2.0}),
+        INVALID,
+        "metric",
+        "'a'",
+        "given twice",
+        "keep one of them",
+    ),
+    Row(
+        error(names.check_metric_row, [1.0]),
+        INVALID,
+        "metrics",
+        "[1.0] of type list",
+        "of type list",
+        "give a dict of name to number",
+    ),
+    Row(
+        error(names.check_metric_row, Raising()),
+        INVALID,
+        "metrics",
+        "a Raising that cannot be shown",
+        "raised LookupError when they were read",
+        "give a dict of name to number",
+    ),
+    Row(
+        error(names.check_tag_keys, "abc"),
+        INVALID,
+        "removed",
+        "'abc' of type str",
+        "of type str",
+        "give a list of keys",
+    ),
+    Row(
+        error(names.check_tag_keys, Raising()),
+        INVALID,
+        "removed",
+        "a Raising that cannot be shown",
+        "raised LookupError when it was read",
+        "give a list of keys",
+    ),
+    Row(
+        error(arguments.check_flag, "is_output", "no"),
+        INVALID,
+        "is_output",
+        "'no' of type str",
+        "True and False",
+        "give one of them",
+    ),
+    Row(
+        error(arguments.check_question, "filter", 7),
+        INVALID,
+        "filter",
+        "7 of type int",
+        "of type int",
+        "give a text",
     ),
 ]

@@ -28,6 +28,7 @@ from trialog_schemas.errors import (
     UnavailableError,
     ValidationError,
     WireError,
+    WrongTypeError,
     did_you_mean,
     error_from_code,
     shown,
@@ -88,9 +89,10 @@ def test_every_class_has_a_docstring_of_its_own() -> None:
 
 
 def test_codes_are_stable_and_their_own() -> None:
-    """These words are in programs that catch by code; only a numeric error shares its parent's."""
+    """These words are in programs that catch by code; only errors of types share their parent's."""
     codes = {kind: kind.code for kind in KINDS}
     assert codes.pop(NotNumericError) == codes[ValidationError]
+    assert codes.pop(WrongTypeError) == codes[ValidationError]
     assert len(set(codes.values())) == len(codes)
     assert {kind.__name__: code for kind, code in codes.items()} == {
         "TrialogError": "TrialogError",
@@ -114,6 +116,7 @@ def test_codes_are_stable_and_their_own() -> None:
     [
         (ValidationError, {ClientError, ValueError}),
         (NotNumericError, {ClientError, ValidationError, ValueError, TypeError}),
+        (WrongTypeError, {ClientError, ValidationError, ValueError, TypeError}),
         (LimitExceededError, {ClientError, ValueError}),
         (ParameterImmutableError, {ClientError, ValueError}),
         (ResourceInUseError, {ClientError}),
@@ -159,7 +162,9 @@ def test_code_of_one_error_does_not_change_its_class() -> None:
     assert ClientError.code == "ClientError"
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS - {RunRejectedError, NotNumericError}, key=str))
+@pytest.mark.parametrize(
+    "kind", sorted(KINDS - {RunRejectedError, NotNumericError, WrongTypeError}, key=str)
+)
 def test_error_of_a_code_is_the_class_that_has_it(kind: type[TrialogError]) -> None:
     """What the service answers becomes the error that its own process would have raised."""
     facts: ErrorFacts = {"field": "name", "value": "'a'", "limit": "1..9"}
@@ -212,7 +217,7 @@ def test_shown_survives_what_cannot_be_shown() -> None:
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
-    assert shown(deep) == "a list too large to show"
+    assert shown(deep) == "[" * 79 + "…"
     assert shown(10**5000) == "a int too large to show"
 
 
@@ -239,7 +244,7 @@ def test_did_you_mean_needs_no_candidates() -> None:
 def test_errors_module_imports_nothing_but_the_language() -> None:
     """The tree is shared by everything: it may not pull anything in."""
     imported = re.findall(r"^(?:from|import) (\S+)", inspect.getsource(errors), re.MULTILINE)
-    assert set(imported) == {"__future__", "difflib", "typing"}
+    assert set(imported) == {"__future__", "difflib", "typing", "trialog_schemas"}
 
 
 def test_facts_are_plain_json() -> None:

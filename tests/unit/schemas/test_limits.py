@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from tests.unit.schemas.factories import AT_US, artifact, event, long, wide
-from trialog_schemas import decode, limits, names, wire
+from trialog_schemas import arguments, decode, limits, names, wire
 from trialog_schemas.catalog_rules import CatalogState, decide_catalog
 from trialog_schemas.errors import ValidationError, WireError
 from trialog_schemas.events import (
@@ -175,6 +175,7 @@ UPPER: dict[str, tuple[Enforcer, ...]] = {
         ("call", chars(names.check_description)),
         ("catalog", lambda n: is_catalogued(ExperimentCreated(OTHER, "e", WIDE * n))),
     ),
+    "FILTER_CHARS_MAX": (("call", chars(lambda text: arguments.check_question("filter", text))),),
     "TAGS_MAX": (
         ("call", lambda n: passes(names.check_tags, tags_of(n))),
         ("rules", lambda n: is_accepted(TagsSet(tags_of(n)))),

@@ -12,13 +12,23 @@ import re
 
 import pytest
 
-from tests.unit.schemas.message_rows import ERRORS, PLAIN_TYPE_ERRORS, Row, error
+from tests.unit.schemas.message_rows import ERRORS, Row, error
 from tests.unit.schemas.refusal_rows import CATALOG_REFUSALS, REFUSALS, refusal
-from trialog_schemas import catalog_rules, illegal, limits, names, rules
+from trialog_schemas import (
+    arguments,
+    catalog_rules,
+    illegal,
+    limits,
+    names,
+    plain_json,
+    rules,
+    texts,
+)
 from trialog_schemas.errors import ClientError
 from trialog_schemas.events import ParametersLogged, Rejection
 
-ALL = [*ERRORS, *PLAIN_TYPE_ERRORS, *REFUSALS, *CATALOG_REFUSALS]
+MODULES = [arguments, catalog_rules, illegal, limits, names, plain_json, rules, texts]
+ALL = [*ERRORS, *REFUSALS, *CATALOG_REFUSALS]
 
 
 def message_of(row: Row) -> str:
@@ -123,7 +133,7 @@ def _sentences(module: object) -> list[str]:
     return pieces
 
 
-@pytest.mark.parametrize("module", [names, limits, illegal, rules, catalog_rules])
+@pytest.mark.parametrize("module", MODULES)
 def test_every_sentence_of_the_package_has_a_row(module: object) -> None:
     """No error is worded without a row that provokes it."""
     said = [message_of(row) for row in ALL]
