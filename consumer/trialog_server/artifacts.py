@@ -11,7 +11,7 @@ import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
 import obstore
@@ -53,6 +53,19 @@ def check_sha256(text: str) -> str:
     return text
 
 
+def _folder_of(address: SplitResult) -> Path:
+    """Return the folder of a `file:` address, which is on this machine."""
+    if address.netloc not in {"", "localhost"} or not address.path:
+        raise ValidationError(
+            f"the address of artifacts names the machine {shown(address.netloc)}, and a folder is "
+            "on this one; write it like file:///FOLDER",
+            field="artifacts",
+            value=address.netloc,
+            limit="file:///FOLDER",
+        )
+    return Path(url2pathname(address.path))
+
+
 class ArtifactStore:
     """Content-addressed bytes over one object store; what is there is never changed."""
 
@@ -82,7 +95,7 @@ class ArtifactStore:
         try:
             parts = urlsplit(url)
             if parts.scheme == "file":
-                return cls.in_folder(Path(url2pathname(parts.path)))
+                return cls.in_folder(_folder_of(parts))
             return cls(from_url(url))
         except OSError as exc:
             raise UnavailableError(
@@ -91,6 +104,8 @@ class ArtifactStore:
                 field="artifacts",
                 value=parts.path,
             ) from exc
+        except ValidationError:
+            raise
         except (ValueError, StoreError) as exc:
             # Only its beginning is repeated: what follows may hold a key.
             scheme = url.partition(":")[0]

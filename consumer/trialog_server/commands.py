@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 import structlog
+from click.core import ParameterSource
 
 from trialog.file_lock import FileLock
-from trialog_schemas.errors import TrialogError
+from trialog.settings import named_variable
+from trialog_schemas.errors import TrialogError, ValidationError
 from trialog_server.settings import ServerSettings, default_data_dir, parse_limits
 
 if TYPE_CHECKING:
@@ -25,10 +27,18 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _postgres = click.option(
-    "--postgres", envvar="TRIALOG_POSTGRES", metavar="URL", help="postgresql://… of the database"
+    "--postgres",
+    envvar="TRIALOG_POSTGRES",
+    show_envvar=True,
+    metavar="URL",
+    help="postgresql://… of the database",
 )
 _kafka = click.option(
-    "--kafka", envvar="TRIALOG_KAFKA", metavar="HOST:PORT", help="bootstrap servers of Kafka"
+    "--kafka",
+    envvar="TRIALOG_KAFKA",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="bootstrap servers of Kafka",
 )
 _host = click.option(
     "--host",
@@ -44,18 +54,21 @@ port_option = click.option(
 _data_dir = click.option(
     "--data-dir",
     envvar="TRIALOG_DATA_DIR",
+    show_envvar=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="folder of the embedded service  [default: the user's data folder]",
 )
 _artifacts = click.option(
     "--artifacts",
     envvar="TRIALOG_ARTIFACTS",
+    show_envvar=True,
     metavar="URL",
     help="store of artifacts, such as s3://bucket/prefix  [default: in the data folder]",
 )
 _partitions = click.option(
     "--events-partitions",
     envvar="TRIALOG_EVENTS_PARTITIONS",
+    show_envvar=True,
     type=click.IntRange(1, 1024),
     help="partitions of the events topic, used when it is created",
 )
@@ -72,6 +85,7 @@ _limits = click.option(
     "--limit",
     "limits",
     envvar="TRIALOG_LIMITS",
+    show_envvar=True,
     type=_LimitText(),
     multiple=True,
     metavar="NAME=NUMBER",
@@ -81,6 +95,7 @@ _limits = click.option(
 _stale_after = click.option(
     "--stale-after-s",
     envvar="TRIALOG_STALE_AFTER_S",
+    show_envvar=True,
     type=float,
     metavar="SECONDS",
     help="silence after which a run in progress is shown as stale  [default: 3600]",
@@ -243,7 +258,15 @@ def _settings(flags: dict[str, object]) -> ServerSettings:
         given["limits"] = parse_limits(cast("Sequence[str]", given["limits"]))
     if "data_dir" not in given:
         given["data_dir"] = default_data_dir()
-    return ServerSettings(**given)  # type: ignore[arg-type]  # click has converted each flag
+    try:
+        return ServerSettings(**given)  # type: ignore[arg-type]  # click has converted each flag
+    except ValidationError as exc:
+        field = exc.field or ""
+        source = click.get_current_context().get_parameter_source(field)
+        if source is not ParameterSource.ENVIRONMENT:
+            raise
+        with named_variable(f"TRIALOG_{field.upper()}"):
+            raise
 
 
 def _need(flags: dict[str, object], *names: str) -> None:
@@ -262,7 +285,8 @@ def hold_data_dir(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise click.ClickException(
-            f"data folder {folder} cannot be made: {exc.strerror}; give another with --data-dir"
+            f"data folder {folder} cannot be made: {exc.strerror}; give another with --data-dir or "
+            "TRIALOG_DATA_DIR"
         ) from exc
     lock = FileLock(folder / "service.lock")
     try:
@@ -270,7 +294,7 @@ def hold_data_dir(folder: Path) -> Iterator[None]:
     except OSError as exc:
         raise click.ClickException(
             f"data folder {folder} cannot be written: {exc.strerror}; make it this user's, or give "
-            "another with --data-dir"
+            "another with --data-dir or TRIALOG_DATA_DIR"
         ) from exc
     if not is_held:
         raise click.ClickException(

@@ -10,11 +10,11 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import platformdirs
 
-from trialog.addresses import check_api_key, check_kafka
+from trialog.addresses import check_api_key, check_kafka, is_port
 from trialog_schemas.errors import ValidationError, did_you_mean, shown
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
 from trialog_server.log.base import LAPTOP_PARTITIONS
@@ -169,12 +169,31 @@ def _is_loopback(host: str) -> bool:
 
 def _check_postgres(address: str) -> None:
     # The address is not repeated: it may hold a password.
-    scheme = urlsplit(address).scheme
+    scheme = address.partition(":")[0]
     if scheme not in {"postgresql", "postgres"}:
-        raise ValidationError(
-            f"the address of postgres begins with {scheme!r}; give one like "
-            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
-            field="postgres",
-            value=scheme,
-            limit="postgresql://…",
-        )
+        raise _bad_postgres(f"begins with {shown(scheme)}", scheme)
+    if not address.isprintable() or address != address.strip():
+        raise _bad_postgres("has a control character, or a blank at an end", None)
+    try:
+        parts = urlsplit(address)
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports = [*map(_port_of, hosts), *parse_qs(parts.query).get("port", [])]
+    except ValueError:  # a bracket that is not closed
+        ports = ["]"]
+    wrong = next((port for port in ports if port and not is_port(port)), None)
+    if wrong is not None:
+        raise _bad_postgres(f"has the port {shown(wrong)}, which is none of 1 to 65535", wrong)
+
+
+def _port_of(host: str) -> str:
+    """Return what stands behind the colon of HOST:PORT; an address in brackets has others."""
+    return host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+
+
+def _bad_postgres(why: str, value: str | None) -> ValidationError:
+    return ValidationError(
+        f"the address of postgres {why}; give one like postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+        field="postgres",
+        value=value,
+        limit="postgresql://…",
+    )

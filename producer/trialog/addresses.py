@@ -24,7 +24,7 @@ def setting_text(field: str, value: object) -> str:
         return str.__str__(value)
     if field == "spool_dir":
         try:
-            return ask(lambda: os.fsdecode(value))  # type: ignore[arg-type]  # asked
+            return str.__str__(ask(lambda: os.fsdecode(value)))  # type: ignore[arg-type]  # asked
         except CallersCodeError:  # it is no path
             pass
     what = "" if field == "api_key" else f"{shown(value)} "
@@ -72,7 +72,7 @@ def check_kafka(bootstrap: str) -> str:
     """Return the bootstrap servers as they are, or raise ValidationError."""
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
-        if not host or not _is_port(port):
+        if not _is_host(host) or not is_port(port):
             raise ValidationError(
                 f"{shown(address)} is no address of a Kafka broker; give HOST:PORT, several "
                 "joined by commas",
@@ -104,7 +104,14 @@ def check_api_key(api_key: str) -> str:
     return api_key
 
 
-def _is_port(text: str) -> bool:
+def _is_host(text: str) -> bool:
+    """Tell whether a text may be a host's name or address; what has colons is in brackets."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text.replace(":", " ")
+    return bool(inner) and inner.isprintable() and not set(inner) & set(" ;,/@?#")
+
+
+def is_port(text: str) -> bool:
+    """Tell whether a text is the number of a port, 1 to 65535."""
     return text.isdecimal() and len(text) <= _PORT_DIGITS_MAX and 0 < int(text) <= PORT_MAX
 
 

@@ -37,7 +37,7 @@ def artifact_path(given: object) -> Path:
         ValidationError: no file can have it, or its home folder is not known.
     """
     try:
-        path = ask(lambda: os.fsdecode(given))  # type: ignore[arg-type]  # asked
+        path = str.__str__(ask(lambda: os.fsdecode(given)))  # type: ignore[arg-type]  # asked
     except CallersCodeError as exc:
         raise WrongTypeError(
             f"file_path is {shown(given)} of type {kind_name(given)}, allowed are texts, bytes and "

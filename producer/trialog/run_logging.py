@@ -141,7 +141,7 @@ class RunLogging(RunView):
 
     def log_file(
         self,
-        file_path: str | os.PathLike[str],
+        file_path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
         name: str | None = None,
         media_type: str | None = None,
         is_output: bool = True,
