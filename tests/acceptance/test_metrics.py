@@ -15,6 +15,7 @@ import trialog
 from tests.acceptance.programs import run_together
 from tests.acceptance.refusals import illegal
 from trialog.client import Client
+from trialog_schemas.callers_code import shown
 
 if TYPE_CHECKING:
     from trialog.answers import RunAnswer
@@ -252,8 +253,8 @@ def test_step_that_is_illegal_raises_value_error_and_records_nothing(
             alone = illegal(run.log_metric, "bad", 1.0, step)
             row = illegal(run.log_metrics, {"bad": 1.0}, step)
             assert str(alone) == str(row)
-            assert (alone.field, alone.limit, alone.value) == ("step", "0..2**63-1", repr(step))
-            assert repr(step) in str(alone)
+            assert (alone.field, alone.limit, alone.value) == ("step", "0..2**63-1", shown(step))
+            assert shown(step) in str(alone)
         run.log_metric("kept", 1.0)
     run.wait()
     assert list(read(session, run)["metrics"]) == ["kept"]
