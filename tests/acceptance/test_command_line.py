@@ -106,9 +106,10 @@ ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
 """For what does not read the log: the answers come from the read model."""
 
 
+# L3
 @ON_ONE_LOG
 def test_list_shows_experiments_and_runs(filled: CommandLine) -> None:
-    """Without a name the experiments, with one its runs with their counts."""  # L3
+    """Without a name the experiments, with one its runs with their counts."""
     experiments = filled.say("list")
     assert experiments.split("\n", 1)[0].split() == ["experiment", "runs", "created", "description"]
     assert filled.experiment in experiments
@@ -119,9 +120,10 @@ def test_list_shows_experiments_and_runs(filled: CommandLine) -> None:
     assert good.split()[0::1][-4:] == ["4", "1", "3", "0"]  # parameters, metrics, points, rejected
 
 
+# F4
 @ON_ONE_LOG
 def test_list_goes_on_where_the_page_before_ended(filled: CommandLine) -> None:
-    """A page says how much there is, and its JSON where the next one begins."""  # F4
+    """A page says how much there is, and its JSON where the next one begins."""
     first = filled.say("list", filled.experiment, "--max-results", "1")
     token = json.loads(filled.say("list", filled.experiment, "--max-results", "1", "--json"))
 
@@ -131,9 +133,10 @@ def test_list_goes_on_where_the_page_before_ended(filled: CommandLine) -> None:
     assert "failed" not in rest
 
 
+# F7 F9
 @ON_ONE_LOG
 def test_compare_puts_runs_side_by_side(filled: CommandLine) -> None:
-    """Parameters and last values are columns; filter and order are the service's."""  # F7 F9
+    """Parameters and last values are columns; filter and order are the service's."""
     table = filled.say("compare", filled.experiment, "--filter", "params.lr < 1")
     heads, row = table.splitlines()
 
@@ -174,8 +177,9 @@ def test_tables_show_control_characters_escaped(filled: CommandLine) -> None:
         assert "\\x1b[31mred\\nnext line" in table
 
 
+# K7
 def test_events_shows_the_log_of_a_run(filled: CommandLine) -> None:
-    """Every event in order, over all pages, with where it lies and what the rules said."""  # K7
+    """Every event in order, over all pages, with where it lies and what the rules said."""
     lines = filled.say("events", filled.experiment, "failed", "--json").splitlines()
     events = [json.loads(line) for line in lines]
     table = filled.say("events", filled.experiment, "failed")
@@ -189,10 +193,11 @@ def test_events_shows_the_log_of_a_run(filled: CommandLine) -> None:
     ]
 
 
+# L3
 @ON_ONE_LOG
 @pytest.mark.parametrize("command", READERS)
 def test_json_of_every_command_parses(filled: CommandLine, command: str) -> None:
-    """With --json each command prints JSON and nothing else, NaN as a text that says so."""  # L3
+    """With --json each command prints JSON and nothing else, NaN as a text that says so."""
     arguments = {"show": ("good",), "events": ("good",)}.get(command, ())
     printed = filled.say(command, filled.experiment, *arguments, "--json")
 

@@ -20,9 +20,10 @@ README = Path(__file__).parents[2] / "README.md"
 RUN_TIMEOUT_S = 50.0
 
 
+# L1
 @pytest.mark.parametrize("service", ["embedded"], indirect=True)
 def test_ten_lines_of_the_readme_run(service: TrialogService, tmp_path: Path) -> None:
-    """Copied into a file, the example logs a run and prints it in a table."""  # L1
+    """Copied into a file, the example logs a run and prints it in a table."""
     (code,) = re.findall(
         r"^```python\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )

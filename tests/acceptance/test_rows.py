@@ -51,7 +51,7 @@ PROMISED_OF_A_GROUP = {
 PROMISED = [f"{group}{row}" for group, rows in PROMISED_OF_A_GROUP.items() for row in rows]
 """The rows of this release."""
 
-_COMMENT = re.compile(r"# *(?P<rows>[A-L][0-9]+(?: [A-L][0-9]+)*) *")
+_COMMENT = re.compile(r"# *(?P<rows>[A-L][0-9]+(?: [A-L][0-9]+)*) *$")
 
 
 @cache
@@ -73,7 +73,7 @@ def rows_named(path: Path) -> tuple[dict[str, list[str]], list[str]]:
     stray = [
         f"{path.relative_to(ROOT)}:{number + 1}"
         for number, line in enumerate(lines)
-        if _COMMENT.fullmatch(line.strip()) and number not in seen
+        if _COMMENT.search(line) and number not in seen
     ]
     return named, stray
 
@@ -107,7 +107,7 @@ def test_no_comment_names_a_row_that_is_not_there() -> None:
 
 
 def test_every_comment_of_rows_stands_above_a_test() -> None:
-    """A row named anywhere else would look like a proof and be none."""
+    """A row named anywhere else, as behind a docstring, would look like a proof and be none."""
     assert [stray for path in _files(".") for stray in rows_named(path)[1]] == []
 
 

@@ -90,8 +90,9 @@ async def test_records_with_the_log_away_are_a_503(api: Api) -> None:
     assert back.status_code == 200
 
 
+# A1
 async def test_command_answers_when_its_event_is_applied(api: Api) -> None:
-    """A command waits for its verdict, and shows the experiment as it is then."""  # A1
+    """A command waits for its verdict, and shows the experiment as it is then."""
     experiment_id = uuid4()
     record = record_of(NIL_ID, uuid4().hex, ExperimentCreated(experiment_id.hex, "e"))
     asking = asyncio.create_task(
@@ -116,11 +117,12 @@ async def test_command_answers_when_its_event_is_applied(api: Api) -> None:
     assert answer["limits"]["artifact_bytes_max"] == ARTIFACT_BYTES_MAX
 
 
+# A14
 @pytest.mark.parametrize("number", [0, 4999, 5001])
 async def test_command_under_another_policy_is_refused_before_it_is_in_the_log(
     api: Api, number: int
 ) -> None:
-    """The number that a verdict depends on is the one in force, or nothing is appended."""  # A14
+    """The number that a verdict depends on is the one in force, or nothing is appended."""
     bodies: list[Body] = [
         ExperimentCreated(uuid4().hex, "e", experiments_max=number),
         RunCreated(uuid4().hex, "e", "r", uuid4().hex, experiments_max=number),
@@ -138,8 +140,9 @@ async def test_command_under_another_policy_is_refused_before_it_is_in_the_log(
     assert bounds == {Partition(CATALOG_TOPIC, 0): (0, 0)}
 
 
+# B5
 async def test_command_of_a_run_shows_run_experiment_and_rejections(api: Api) -> None:
-    """A refusal is no HTTP error: it stands beside what is there."""  # B5
+    """A refusal is no HTTP error: it stands beside what is there."""
     run_id, writer = uuid4(), uuid4()
     body = RunCreated(run_id.hex, "e", "run", uuid4().hex, if_taken="keep")
     await api.rows.run(await api.rows.experiment("e"), RunRow("run-123456", run_id=run_id))
@@ -264,9 +267,10 @@ async def test_artifact_is_stored_once_and_found_again(api: Api, tmp_path: Path)
     assert stored_files(tmp_path) == [content]
 
 
+# E9
 @pytest.mark.parametrize("size", [0, ARTIFACT_BYTES_MAX])
 async def test_artifact_up_to_the_limit_is_stored(api: Api, size: int) -> None:
-    """Empty and exactly as large as allowed are both fine."""  # E9
+    """Empty and exactly as large as allowed are both fine."""
     content = b"x" * size
 
     digest = hashlib.sha256(content).hexdigest()
@@ -275,8 +279,9 @@ async def test_artifact_up_to_the_limit_is_stored(api: Api, size: int) -> None:
     assert response.json() == {"sha256": digest, "size": size}
 
 
+# E9
 async def test_artifact_above_the_limit_is_cut_off(api: Api, tmp_path: Path) -> None:
-    """One byte more is refused, announced or not, and leaves nothing behind."""  # E9
+    """One byte more is refused, announced or not, and leaves nothing behind."""
     content = b"x" * (ARTIFACT_BYTES_MAX + 1)
     path = f"/api/v1/artifacts/{hashlib.sha256(content).hexdigest()}"
 
@@ -314,8 +319,9 @@ async def test_artifact_under_anything_but_a_digest_is_refused(
     assert stored_files(tmp_path) == []
 
 
+# E1
 async def test_artifact_content_comes_back_under_its_media_type(api: Api) -> None:
-    """A text is downloaded, never shown as a page, and keeps its bytes and type."""  # E1
+    """A text is downloaded, never shown as a page, and keeps its bytes and type."""
     run_id = await stored_artifact(api, "a/b é.txt", "text/html", b"<script>alert(1)</script>")
 
     response = await api.client.get(
@@ -365,8 +371,9 @@ async def test_artifact_whose_bytes_are_missing_is_not_found(api: Api) -> None:
     assert (response.status_code, response.json()["error"]["field"]) == (404, "sha256")
 
 
+# E2
 async def test_artifact_versions_are_listed_and_each_can_be_read(api: Api) -> None:
-    """The newest version comes first and by default; older ones stay."""  # E2
+    """The newest version comes first and by default; older ones stay."""
     run_id = await stored_artifact(api, "a", "text/plain", b"one")
     two = hashlib.sha256(b"two").hexdigest()
     await api.client.put(f"/api/v1/artifacts/{two}", content=b"two")

@@ -38,8 +38,9 @@ async def make_run(api: Api, row: RunRow) -> UUID:
     return await api.rows.run(await api.rows.experiment("e"), row)
 
 
+# A1 A10
 async def test_experiments_are_listed_with_their_facts(api: Api) -> None:
-    """A listed experiment carries everything that A1 names, and so does a single one."""  # A1 A10
+    """A listed experiment carries everything that A1 names, and so does a single one."""
     await make_run(api, RunRow())
 
     page = (await api.client.get("/api/v1/experiments")).json()
@@ -52,8 +53,9 @@ async def test_experiments_are_listed_with_their_facts(api: Api) -> None:
     assert (single["number"], single["run_count"], single["tags"]) == (1, 1, {"team": "red"})
 
 
+# D7 D13
 async def test_run_json_names_numbers_that_json_cannot_hold(api: Api) -> None:
-    """NaN and infinities are texts, absent things are null, NaN spoils no minimum."""  # D7 D13
+    """NaN and infinities are texts, absent things are null, NaN spoils no minimum."""
     metrics = {"nan": Series([math.nan]), "inf": Series([1.0, -math.inf])}
     run_id = await make_run(api, RunRow(metrics=metrics, parameters={"x": 1.0, "n": 1}))
 
@@ -74,6 +76,7 @@ async def test_run_json_names_numbers_that_json_cannot_hold(api: Api) -> None:
     assert (await api.client.get("/api/v1/experiments/e/runs")).json()["runs"] == [run]
 
 
+# A8 A9
 @pytest.mark.parametrize(
     ("query", "field", "value", "limit"),
     [
@@ -91,7 +94,7 @@ async def test_run_json_names_numbers_that_json_cannot_hold(api: Api) -> None:
 async def test_a_wrong_query_names_field_value_and_limit(
     api: Api, query: str, field: str, value: str, limit: str
 ) -> None:
-    """A page that cannot be is a 400 with the parts of the mistake."""  # A8 A9
+    """A page that cannot be is a 400 with the parts of the mistake."""
     await api.rows.experiment("e")
 
     for path in ("/api/v1/experiments", "/api/v1/experiments/e/runs"):
@@ -103,6 +106,7 @@ async def test_a_wrong_query_names_field_value_and_limit(
         assert limit in error["limit"]
 
 
+# A6 F2
 @pytest.mark.parametrize(
     "path",
     [
@@ -118,7 +122,7 @@ async def test_a_wrong_query_names_field_value_and_limit(
     ],
 )
 async def test_what_is_not_there_is_not_found(api: Api, path: str) -> None:
-    """Unknown experiments, runs, metrics and artifacts are 404 ResourceNotFound."""  # A6 F2
+    """Unknown experiments, runs, metrics and artifacts are 404 ResourceNotFound."""
     await api.rows.experiment("e")
 
     response = await api.client.get(path)
@@ -145,8 +149,9 @@ async def test_a_wrong_address_is_a_validation_error(api: Api, path: str) -> Non
     assert (response.status_code, response.json()["error"]["code"]) == (400, "ValidationException")
 
 
+# F9
 async def test_search_over_http_gives_the_page_of_a_list(api: Api) -> None:
-    """Filter, order and pages travel in a JSON body."""  # F9
+    """Filter, order and pages travel in a JSON body."""
     experiment = await api.rows.experiment("e")
     for index in range(5):
         await api.rows.run(experiment, RunRow(f"r{index}", metrics={"acc": Series([index / 10])}))
@@ -191,8 +196,9 @@ async def test_search_body_that_cannot_be_read_is_a_typed_error(
     assert message in response.json()["error"]["message"]
 
 
+# D3 D15
 async def test_series_comes_in_pages_in_order_of_step(api: Api) -> None:
-    """A series is in order of step, then arrival, unstepped last, over any page size."""  # D3 D15
+    """A series is in order of step, then arrival, unstepped last, over any page size."""
     steps = [2, 0, 1, 0, -1, 2, -1]
     values = [float(index) for index in range(7)]
     values[3] = math.nan
@@ -242,8 +248,9 @@ async def test_series_packed_holds_the_columns_bit_for_bit(api: Api) -> None:
     assert len(response.content) == 72
 
 
+# D15
 async def test_series_buckets_reduce_to_the_asked_width(api: Api) -> None:
-    """A thousand points in ten columns keep each column's extremes."""  # D15
+    """A thousand points in ten columns keep each column's extremes."""
     values = [float(index % 100) for index in range(1000)]
     run_id = await make_run(api, RunRow(metrics={"m": Series(values, chunk_points=300)}))
 
@@ -257,8 +264,9 @@ async def test_series_buckets_reduce_to_the_asked_width(api: Api) -> None:
     assert buckets["step_to"] == list(range(99, 1000, 100))
 
 
+# D7
 async def test_series_buckets_of_nothing_but_nan_have_no_bounds(api: Api) -> None:
-    """A column of NaN has the last value NaN, and neither minimum nor maximum."""  # D7
+    """A column of NaN has the last value NaN, and neither minimum nor maximum."""
     run_id = await make_run(api, RunRow(metrics={"m": Series([math.nan, 1.0])}))
 
     body = (await api.client.get(f"/api/v1/runs/{run_id.hex}/series?name=m&buckets=2")).json()
@@ -315,8 +323,9 @@ async def test_rejections_of_the_catalog_are_pages_of_a_run_too(api: Api) -> Non
     assert (found[2], page["next_token"]) == (0, None)
 
 
+# K7
 async def test_events_are_read_from_the_log_with_their_verdicts(api: Api) -> None:
-    """The audit view shows each event, who said it, where, and what was refused."""  # K7
+    """The audit view shows each event, who said it, where, and what was refused."""
     run_id = await make_run(api, RunRow())
     writer = uuid4()
     blob = struct.pack("<q", 7)

@@ -38,8 +38,9 @@ async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[Api]:
         yield opened
 
 
+# L5
 async def test_health_and_readiness_answer(api: Api) -> None:
-    """The process lives, and the tables are there."""  # L5
+    """The process lives, and the tables are there."""
     alive = await api.client.get("/healthz")
     ready = await api.client.get("/readyz")
 
@@ -55,8 +56,9 @@ async def test_policy_shows_the_limits_of_new_runs(api: Api) -> None:
     assert policy["rules_version"] == 1
 
 
+# L5
 async def test_telemetry_counts_requests_by_route_and_shows_the_lag(api: Api) -> None:
-    """Prometheus sees routes, never single addresses, and how far the projection is."""  # L5
+    """Prometheus sees routes, never single addresses, and how far the projection is."""
     await api.rows.applied(EVENTS_TOPIC, 0, 0)
     for path in (f"/api/v1/runs/{'0' * 32}", "/api/v1/experiments", "/nothing/here", "/"):
         await api.client.get(path)
@@ -71,8 +73,9 @@ async def test_telemetry_counts_requests_by_route_and_shows_the_lag(api: Api) ->
     assert "trialog_database_up 1.0" in text
 
 
+# L5
 async def test_openapi_describes_every_route(api: Api) -> None:
-    """The document names the routes, their answers, and no query field is a surprise."""  # L5
+    """The document names the routes, their answers, and no query field is a surprise."""
     document = (await api.client.get("/api/openapi.json")).json()
 
     assert {"/api/v1/experiments", "/api/v1/runs/{run_id}/series"} <= document["paths"].keys()

@@ -131,8 +131,9 @@ async def check_details(api: Api, run: dict[str, object], content: bytes) -> Non
     assert [event["verdict"] for event in events].count("refused") == 1
 
 
+# A3 B5
 async def test_taken_name_is_a_verdict_of_the_command(api: Api) -> None:
-    """A second experiment of one name, and a second run, are refused in the answer."""  # A3 B5
+    """A second experiment of one name, and a second run, are refused in the answer."""
     await command(api, ExperimentCreated(uuid4().hex, "e"))
     await command(api, RunCreated(uuid4().hex, "e", "r", uuid4().hex))
 
@@ -145,8 +146,9 @@ async def test_taken_name_is_a_verdict_of_the_command(api: Api) -> None:
     assert run["experiment"]["run_count"] == 1  # type: ignore[index]
 
 
+# L5
 async def test_metrics_show_that_the_projection_has_caught_up(api: Api) -> None:
-    """The lag of the catalog is zero once its command was answered."""  # L5
+    """The lag of the catalog is zero once its command was answered."""
     await command(api, ExperimentCreated(uuid4().hex, "e"))
 
     text = (await api.client.get("/metrics")).text

@@ -91,8 +91,9 @@ async def test_page_shows_strange_names_as_text(browser: Browser, api: Api) -> N
     assert faults == []
 
 
+# D7
 async def test_page_says_what_cannot_be_drawn(browser: Browser, api: Api) -> None:
-    """NaN and infinities stand in the table, and the chart says that it has gaps for them."""  # D7
+    """NaN and infinities stand in the table, and the chart says that it has gaps for them."""
     experiment = await api.rows.experiment("broken")
     metrics = {
         "gaps": Series([1.0, math.nan, math.inf, 2.0]),

@@ -90,10 +90,11 @@ async def test_embedded_that_runs_is_taken_over(postgres: EmbeddedPostgres) -> N
     assert other.pid == postgres.pid
 
 
+# K2
 async def test_embedded_that_was_killed_starts_again_with_its_data(
     postgres: EmbeddedPostgres,
 ) -> None:
-    """SIGKILL loses nothing that was committed; the address is the same afterwards."""  # K2
+    """SIGKILL loses nothing that was committed; the address is the same afterwards."""
     await ask(postgres, "CREATE TABLE kept AS SELECT 7 AS value")
     before, pid = postgres.dsn, postgres.pid
     assert pid is not None

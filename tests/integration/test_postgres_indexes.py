@@ -116,11 +116,12 @@ LISTS = [
 ]
 
 
+# F3 A7
 @pytest.mark.parametrize(("query", "of", "order", "index"), LISTS)
 async def test_list_page_reads_no_more_rows_than_it_shows(
     connection: Connection, query: str, of: tuple[str, ...], order: str, index: str
 ) -> None:
-    """Each order of a list is the order of an index: a page of it ends the reading."""  # F3 A7
+    """Each order of a list is the order of an index: a page of it ends the reading."""
     taken = await steps(connection, query, *of, order, *FROM_THE_START[query])
 
     read = [step for step in taken if step.get("Index Name") == index]

@@ -130,8 +130,9 @@ async def test_migrating_twice_changes_nothing(postgres_url: str) -> None:
     ]
 
 
+# L2
 async def test_starters_at_the_same_time_migrate_once(postgres_url: str) -> None:
-    """Of several starters at once one migrates; the others wait and find it done."""  # L2
+    """Of several starters at once one migrates; the others wait and find it done."""
     applied = await asyncio.gather(*(migrate(postgres_url) for _ in range(4)))
 
     assert sorted(map(bool, applied)) == [False, False, False, True]

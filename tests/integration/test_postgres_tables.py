@@ -119,8 +119,9 @@ async def test_every_row_of_the_read_model_names_its_place_in_the_log(
         assert {"deleted_at", "deleted_offset"} <= columns[table], "what deleted it"
 
 
+# A7
 async def test_names_compare_byte_by_byte(connection: Connection) -> None:
-    """The order of names is that of their bytes on every machine, whatever its language."""  # A7
+    """The order of names is that of their bytes on every machine, whatever its language."""
     rows = await connection.fetch(
         "SELECT table_name || '.' || column_name AS place FROM information_schema.columns"
         " WHERE table_schema IN ('gen_1', 'trialog') AND collation_name IS DISTINCT FROM 'C'"

@@ -73,13 +73,14 @@ async def test_first_worker_claims_all_partitions_from_their_start(pool: Pool) -
     }
 
 
+# L2
 @pytest.mark.parametrize(
     ("workers", "shares"), [(2, [3, 2]), (3, [2, 2, 1]), (5, [1] * 5), (6, [1] * 5 + [0])]
 )
 async def test_shares_are_fair_and_cover_all_partitions(
     pool: Pool, workers: int, shares: list[int]
 ) -> None:
-    """However many workers there are, each partition has one owner; the shares are even."""  # L2
+    """However many workers there are, each partition has one owner; the shares are even."""
     all_leases = [await worker(pool) for _ in range(workers)]
     for _ in range(3):  # who has too much gives up, who has too little claims
         for leases in all_leases:
@@ -104,8 +105,9 @@ async def test_worker_that_leaves_frees_its_partitions_at_once(pool: Pool) -> No
     assert (claim.epoch, claim.next_offset, claim.chain) == (2, 7, CHAIN)
 
 
+# K2
 async def test_position_of_a_lost_partition_cannot_be_moved(pool: Pool) -> None:
-    """A worker that slept through its lease writes nothing, whatever it still believes."""  # K2
+    """A worker that slept through its lease writes nothing, whatever it still believes."""
     zombie, heir = await worker(pool), await worker(pool)
     await zombie.tend()
     await overdue(pool, zombie)
@@ -122,8 +124,9 @@ async def test_position_of_a_lost_partition_cannot_be_moved(pool: Pool) -> None:
     assert PARTITIONS[0] not in zombie.claims
 
 
+# K3
 async def test_position_moves_only_from_where_it_stands(pool: Pool) -> None:
-    """The same batch applied twice is refused the second time: the position says so."""  # K3
+    """The same batch applied twice is refused the second time: the position says so."""
     alone = await worker(pool)
     await alone.tend()
     stale = alone.claims[PARTITIONS[0]].next_offset

@@ -97,8 +97,9 @@ async def statuses(pool: Pool) -> dict[str, str]:
     return {row["run_id"].hex: row["status"] for row in rows}
 
 
+# K8
 async def test_bytes_that_are_no_record_are_listed_and_passed(pool: Pool, log: MemoryLog) -> None:
-    """Rubbish is a row with its place and reason; what stands around it is applied."""  # K8
+    """Rubbish is a row with its place and reason; what stands around it is applied."""
     writer = Writer()
     await log.append(
         [raw(b"rubbish"), started(writer), raw(b""), writer.record(RunEnded("Failed"))]
@@ -134,10 +135,11 @@ async def test_record_in_a_place_that_is_not_its_own_is_listed(pool: Pool) -> No
     assert await count(pool, "parameters") == 1
 
 
+# K8
 async def test_event_of_a_later_version_is_listed_and_keeps_its_seq(
     pool: Pool, log: MemoryLog
 ) -> None:
-    """An event we cannot read is a row; the ones beside it count on without a hole."""  # K8
+    """An event we cannot read is a row; the ones beside it count on without a hole."""
     writer = Writer()
     await log.append([started(writer)])
     head = f'{{"seq":{writer.seq + 1},"id":"{"0" * 32}","type":"run_dreamed","v":1,"at":1,"body":'
@@ -243,8 +245,9 @@ async def test_catalog_record_that_cannot_be_stored_is_set_aside_alone(
     assert await count(pool, "experiments") == 1
 
 
+# K4
 async def test_quarantine_is_the_same_in_a_replay(pool: Pool, log: MemoryLog) -> None:
-    """Which records are set aside depends on the log alone, however the batches are cut."""  # K4
+    """Which records are set aside depends on the log alone, however the batches are cut."""
     await pool.execute("ALTER TABLE parameters ADD CHECK (name <> 'unheard of')")
     bad, good = Writer(), Writer(OTHER, OTHER_WRITER)
     await log.append([started(bad), started(good), raw(b"rubbish")])

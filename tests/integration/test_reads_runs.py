@@ -51,11 +51,12 @@ async def test_list_runs_by_default_gives_newest_first(read: tuple[Pool, Rows]) 
     assert (page.total, page.next_token) == (3, None)
 
 
+# F3
 @pytest.mark.parametrize("sort_by", ["CreationTime", "Name"])
 async def test_list_runs_ascending_is_the_exact_reverse(
     read: tuple[Pool, Rows], sort_by: str
 ) -> None:
-    """Runs of equal keys come as they were created, or exactly the other way round."""  # F3
+    """Runs of equal keys come as they were created, or exactly the other way round."""
     pool, rows = read
     experiment = await rows.experiment("e")
     made = [
@@ -80,8 +81,9 @@ async def test_list_runs_ascending_is_the_exact_reverse(
     assert found["Ascending"] == [made[i] for key in range(keys) for i in range(key, 23, keys)]
 
 
+# A7
 async def test_list_runs_by_name_sorts_by_code_point(read: tuple[Pool, Rows]) -> None:
-    """Capital letters stand before small ones, digits before both, underscore between."""  # A7
+    """Capital letters stand before small ones, digits before both, underscore between."""
     pool, rows = read
     experiment = await rows.experiment("e")
     for name in ["b", "_", "B", "a", "0", "-"]:
@@ -92,8 +94,9 @@ async def test_list_runs_by_name_sorts_by_code_point(read: tuple[Pool, Rows]) ->
     assert names(page) == sorted(["b", "_", "B", "a", "0", "-"])
 
 
+# F6
 async def test_list_runs_carries_parameters_metrics_and_artifacts(read: tuple[Pool, Rows]) -> None:
-    """A listed run has everything that is compared, types and NaN included."""  # F6
+    """A listed run has everything that is compared, types and NaN included."""
     pool, rows = read
     experiment = await rows.experiment("e")
     parameters = {"flag": True, "n": 1, "x": 1.0, "s": "a\nb", "none": None, "list": [1, "b"]}
@@ -135,8 +138,9 @@ async def test_list_runs_without_a_state_row_is_in_progress(read: tuple[Pool, Ro
     assert run.started_at == run.created_at
 
 
+# F2
 async def test_list_runs_of_an_empty_experiment_is_empty(read: tuple[Pool, Rows]) -> None:
-    """An experiment without runs gives an empty page, an unknown one an error."""  # F2
+    """An experiment without runs gives an empty page, an unknown one an error."""
     pool, rows = read
     await rows.experiment("empty")
 
@@ -147,8 +151,9 @@ async def test_list_runs_of_an_empty_experiment_is_empty(read: tuple[Pool, Rows]
         await list_runs(pool, ACCOUNT, "emptyy", PageRequest())
 
 
+# B21
 async def test_deleted_runs_and_experiments_are_hidden(read: tuple[Pool, Rows]) -> None:
-    """What was deleted is neither listed nor found nor counted."""  # B21
+    """What was deleted is neither listed nor found nor counted."""
     pool, rows = read
     experiment = await rows.experiment("e")
     await rows.experiment("gone", is_deleted=True)
@@ -171,8 +176,9 @@ async def test_deleted_runs_and_experiments_are_hidden(read: tuple[Pool, Rows]) 
             await question
 
 
+# B16
 async def test_get_run_by_id_and_by_name_is_the_same_run(read: tuple[Pool, Rows]) -> None:
-    """Both ways lead to one run, which names its parent."""  # B16
+    """Both ways lead to one run, which names its parent."""
     pool, rows = read
     experiment = await rows.experiment("e")
     parent = await rows.run(experiment, RunRow("parent"))
@@ -201,8 +207,9 @@ async def test_get_run_by_an_unknown_name_names_a_near_live_one(read: tuple[Pool
         await get_run_by_name(pool, ACCOUNT, "e", "othe")
 
 
+# A7 A9 A10
 async def test_list_experiments_pages_in_either_order(read: tuple[Pool, Rows]) -> None:
-    """Pages of experiments meet without gap or overlap; each has its description."""  # A7 A9 A10
+    """Pages of experiments meet without gap or overlap; each has its description."""
     pool, rows = read
     for index in range(25):
         await rows.experiment(f"e{index:02}", minute=index // 2)
@@ -238,6 +245,7 @@ async def searched(read: tuple[Pool, Rows]) -> Pool:
     return pool
 
 
+# F9
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -272,13 +280,14 @@ async def searched(read: tuple[Pool, Rows]) -> Pool:
 async def test_search_runs_filter_finds_exactly_the_matching_runs(
     searched: Pool, text: str | None, expected: str
 ) -> None:
-    """A filter gives the runs that meet every condition, newest first, and counts them."""  # F9
+    """A filter gives the runs that meet every condition, newest first, and counts them."""
     page = await search_runs(searched, ACCOUNT, "e", RunSearch(filter=text))
 
     assert "".join(names(page)) == expected
     assert page.total == len(expected)
 
 
+# F9
 @pytest.mark.parametrize(
     ("order_by", "expected"),
     [
@@ -302,7 +311,7 @@ async def test_search_runs_order_puts_missing_values_last(
     """Numbers first, then texts, NaN, runs without a value; equal keys as they were created."""
     page = await search_runs(searched, ACCOUNT, "e", RunSearch(order_by=order_by))
 
-    assert "".join(names(page)) == expected  # F9
+    assert "".join(names(page)) == expected
 
 
 @pytest.mark.parametrize("order_by", ["metrics.acc DESC", "params.lr", "status", "end_time desc"])
@@ -334,14 +343,16 @@ async def test_search_runs_token_of_another_order_is_refused(searched: Pool, oth
         )
 
 
+# F2
 async def test_search_runs_of_an_unknown_experiment_is_not_found(searched: Pool) -> None:
-    """A search in an experiment that is not there says so."""  # F2
+    """A search in an experiment that is not there says so."""
     with pytest.raises(ResourceNotFoundError):
         await search_runs(searched, ACCOUNT, "nothing", RunSearch())
 
 
+# F4
 async def test_page_of_runs_with_very_many_metrics_ends_early(read: tuple[Pool, Rows]) -> None:
-    """A page is bounded by metric names, too, has one run at least, and says how to go on."""  # F4
+    """A page is bounded by metric names, too, has one run at least, and says how to go on."""
     pool, rows = read
     experiment = await rows.experiment("e")
     counts = (PAGE_METRICS_MAX - 1, 1, 1, PAGE_METRICS_MAX + 1, 0, 3)

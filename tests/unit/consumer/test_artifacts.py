@@ -45,9 +45,10 @@ async def put(store: ArtifactStore, content: bytes) -> str:
     return digest
 
 
+# E1 E3
 @pytest.mark.parametrize("size", [0, 1, 5_242_880, 2 * PART_BYTES + 1])
 async def test_store_gives_back_what_was_put(store: ArtifactStore, size: int) -> None:
-    """Any size comes back bit for bit, in parts, and is known to be there."""  # E1 E3
+    """Any size comes back bit for bit, in parts, and is known to be there."""
     content = bytes(index % 251 for index in range(size))
 
     digest = await put(store, content)

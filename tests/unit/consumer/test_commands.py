@@ -25,9 +25,10 @@ def call(*arguments: str, **environment: str) -> Result:
     return CliRunner(env=environment).invoke(service, arguments)
 
 
+# L3
 @pytest.mark.parametrize("name", ["up", "api", "worker"])
 def test_command_explains_itself(name: str) -> None:
-    """Each has help, and each option of it says what it is for."""  # L3
+    """Each has help, and each option of it says what it is for."""
     result = call(name, "--help")
     command = service.commands[name]
 
@@ -38,6 +39,7 @@ def test_command_explains_itself(name: str) -> None:
         assert parameter.hidden or parameter.help, parameter.name
 
 
+# L2
 @pytest.mark.parametrize(
     ("arguments", "missing"),
     [
@@ -52,7 +54,7 @@ def test_command_explains_itself(name: str) -> None:
 def test_command_on_addresses_names_the_one_that_is_missing(
     arguments: list[str], missing: str
 ) -> None:
-    """What has nothing embedded says which address it needs, by flag and by variable."""  # L2
+    """What has nothing embedded says which address it needs, by flag and by variable."""
     result = call(*arguments)
 
     assert result.exit_code == 2
@@ -116,8 +118,9 @@ def test_command_with_settings_that_cannot_work_is_one_line(
     assert not (tmp_path / "new").exists()
 
 
+# L1
 def test_data_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    """A second service on a folder is refused; afterwards the folder is free again."""  # L1
+    """A second service on a folder is refused; afterwards the folder is free again."""
     folder = tmp_path / "deep" / "data"
     with hold_data_dir(folder):
         with pytest.raises(click.ClickException, match="already serves") as caught:

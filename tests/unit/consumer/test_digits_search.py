@@ -71,8 +71,9 @@ def frame_of(*rows: tuple[str, str, float]) -> pd.DataFrame:
     )
 
 
+# G8
 def test_choices_of_one_seed_are_the_same() -> None:
-    """A search can be made again, and another seed makes another one."""  # G8
+    """A search can be made again, and another seed makes another one."""
     assert choices(24, 0) == choices(24, 0)
     assert choices(24, 0) != choices(24, 1)
     assert choices(24, 0)[:5] == choices(5, 0)
@@ -137,8 +138,9 @@ def test_worker_leaves_ctrl_c_to_the_search() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+# G7
 def test_confusion_matrix_is_a_picture(tmp_path: Path) -> None:
-    """The file is a PNG of some size, also when nothing was right."""  # G7
+    """The file is a PNG of some size, also when nothing was right."""
     path = tmp_path / "confusion-matrix.png"
     draw_confusion_matrix(np.zeros((10, 10), int), path)
     content = path.read_bytes()

@@ -30,18 +30,20 @@ def packed(content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
 
+# A9
 @pytest.mark.parametrize("max_results", [0, 101, -1, True])
 def test_page_request_of_a_wrong_size_is_refused(max_results: int) -> None:
-    """Only 1 to 100 items are a page; the error names field, value and limit."""  # A9
+    """Only 1 to 100 items are a page; the error names field, value and limit."""
     with pytest.raises(ValidationError) as caught:
         PageRequest(max_results=max_results)
 
     assert (caught.value.field, caught.value.limit) == ("max_results", "1..100")
 
 
+# A8
 @pytest.mark.parametrize(("field", "value"), [("sort_by", "name"), ("sort_order", "Descend")])
 def test_page_request_of_a_wrong_order_is_refused(field: str, value: str) -> None:
-    """Other sort fields and orders are refused with a hint."""  # A8
+    """Other sort fields and orders are refused with a hint."""
     with pytest.raises(ValidationError, match="did you mean") as caught:
         PageRequest(**{field: value})  # type: ignore[arg-type]
 

@@ -50,9 +50,10 @@ BODIES: list[Body] = [
 ]
 
 
+# K7
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
 def test_describe_body_is_plain_json(body: Body) -> None:
-    """Whatever an event says can be shown by any client."""  # K7
+    """Whatever an event says can be shown by any client."""
     described = describe_body(body)
     assert json.loads(orjson.dumps(described)).keys() == described.keys()
 

@@ -45,6 +45,7 @@ def test_parse_filter_reads_every_kind_of_condition() -> None:
     )
 
 
+# D14
 @pytest.mark.parametrize(
     ("text", "name", "field"),
     [
@@ -62,7 +63,7 @@ def test_parse_filter_reads_every_kind_of_condition() -> None:
 def test_parse_filter_metric_name_is_split_from_its_summary(
     text: str, name: str, field: str
 ) -> None:
-    """A last part that names a summary is one, unless the name stands in quotes."""  # D14
+    """A last part that names a summary is one, unless the name stands in quotes."""
     (condition,) = parse_filter(text)
 
     assert (condition.name, condition.field) == (name, field)

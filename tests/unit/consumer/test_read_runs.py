@@ -49,8 +49,9 @@ def view(**changed: object) -> RunView:
     return run_from_row(cast("asyncpg.Record", {**row, **changed}))
 
 
+# F6
 def test_run_without_anything_has_empty_parts() -> None:
-    """A run that was just created has no parameters, metrics, artifacts, tags: no nulls."""  # F6
+    """A run that was just created has no parameters, metrics, artifacts, tags: no nulls."""
     run = view()
     assert (run.parameters, run.metrics, run.artifacts, run.tags) == ({}, {}, (), {})
     assert (run.run_id, run.experiment_id, run.parent_run_id) == (RUN.hex, EXPERIMENT.hex, None)
@@ -78,8 +79,9 @@ def test_run_in_progress_is_stale_after_its_silence(
     assert run.is_stale(quiet_since=asked_at - timedelta(seconds=60)) is is_stale
 
 
+# B16
 def test_run_with_a_parent_names_it_by_id_and_name() -> None:
-    """The link to the parent is there without anything that the user logged."""  # B16
+    """The link to the parent is there without anything that the user logged."""
     run = view(parent_run_id=PARENT, parent_run_name="ensemble")
     assert (run.parent_run_id, run.parent_run_name) == (PARENT.hex, "ensemble")
 
@@ -102,8 +104,9 @@ def test_run_tags_are_those_of_its_creation_with_later_changes(
     assert view(tags=created, tags_set=later).tags == shown
 
 
+# C1
 def test_run_parameters_come_back_with_their_types() -> None:
-    """1, 1.0, True and "1" stay four different values, lists and null are what they were."""  # C1
+    """1, 1.0, True and "1" stay four different values, lists and null are what they were."""
     names = ["bool", "float", "int", "list", "none", "text", "tricky"]
     values = ["true", "1.0", "1", '[1,"a",null]', "null", '"1"', '"],[\\"\\n🚀"']
     parameters = view(parameter_names=names, parameter_values=values).parameters
@@ -113,8 +116,9 @@ def test_run_parameters_come_back_with_their_types() -> None:
     assert [type(parameters[name]) for name in ("bool", "float", "int")] == [bool, float, int]
 
 
+# D13
 def test_run_metrics_are_zipped_by_name() -> None:
-    """Each metric has its own figures; no step is None, and what has no mean has none."""  # D13
+    """Each metric has its own figures; no step is None, and what has no mean has none."""
     metrics = view(
         metric_names=["acc", "loss"],
         metric_last=[0.5, math.inf],
@@ -143,8 +147,9 @@ def test_run_metrics_of_unequal_columns_are_a_defect() -> None:
         )
 
 
+# E6
 def test_run_artifacts_are_read_by_their_names() -> None:
-    """The query packs each artifact under the names that the view has."""  # E6
+    """The query packs each artifact under the names that the view has."""
     packed: dict[str, Any] = {
         "name": "model",
         "version": 2,

@@ -26,8 +26,9 @@ def same(one: float, other: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
+# D15
 def test_reduce_series_with_room_gives_each_step_its_own_column() -> None:
-    """Fewer steps than columns lose nothing but points of one step."""  # D15
+    """Fewer steps than columns lose nothing but points of one step."""
     buckets = reduce([(0, 3.0), (1, 1.0), (1, 2.0), (2, 5.0)], 100)
 
     assert buckets.step_from.tolist() == [0, 1, 2]
@@ -37,8 +38,9 @@ def test_reduce_series_with_room_gives_each_step_its_own_column() -> None:
     assert buckets.count.tolist() == [1, 2, 1]
 
 
+# D7
 def test_reduce_series_ignores_nan_in_low_and_high_but_not_in_last() -> None:
-    """NaN is no bound; where it is the last point, the column ends with it."""  # D7
+    """NaN is no bound; where it is the last point, the column ends with it."""
     buckets = reduce([(0, 1.0), (0, math.nan), (1, math.nan), (2, -math.inf), (3, math.inf)], 2)
 
     assert buckets.low.tolist()[1] == -math.inf
@@ -46,8 +48,9 @@ def test_reduce_series_ignores_nan_in_low_and_high_but_not_in_last() -> None:
     assert math.isnan(buckets.last.tolist()[0])
 
 
+# D5
 def test_reduce_series_without_steps_counts_arrivals() -> None:
-    """Points without a step stand after the last step, one apart."""  # D5
+    """Points without a step stand after the last step, one apart."""
     buckets = reduce([(-1, 9.0), (5, 1.0), (-1, 8.0)], 100)
 
     assert buckets.step_from.tolist() == [5, 6, 7]

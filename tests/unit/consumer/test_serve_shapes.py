@@ -26,6 +26,7 @@ from trialog_server.serve.shapes import (
 KARACHI = timezone(timedelta(hours=5))
 
 
+# D7
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -39,7 +40,7 @@ KARACHI = timezone(timedelta(hours=5))
     ],
 )
 def test_number_survives_json_or_is_named(value: float, shown: float | str) -> None:
-    """Every float comes back from JSON bit for bit, or as the name JSON has no number for."""  # D7
+    """Every float comes back from JSON bit for bit, or as the name JSON has no number for."""
     read = json.loads(bytes(json_response({"x": number_json(value)}).body))["x"]
 
     assert read == shown
@@ -80,6 +81,7 @@ def test_position_is_a_short_text(topic: str, text: str) -> None:
     assert position_json(topic, 3, 7) == text
 
 
+# D7 D15
 @pytest.mark.parametrize(
     ("values", "shown"),
     [
@@ -89,7 +91,7 @@ def test_position_is_a_short_text(topic: str, text: str) -> None:
     ],
 )
 def test_series_is_lists_of_equal_length(values: list[float], shown: list[float | str]) -> None:
-    """Columns are lists, whether or not all their values are plain numbers."""  # D7 D15
+    """Columns are lists, whether or not all their values are plain numbers."""
     count = len(values)
     steps, times = np.arange(count, dtype=np.int64), np.full(count, 5, dtype=np.int64)
     page = SeriesPage(

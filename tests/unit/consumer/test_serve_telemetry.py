@@ -49,8 +49,9 @@ def counted(telemetry: Telemetry, method: str, route: str, status: int) -> float
     return telemetry.registry.get_sample_value("trialog_http_requests_total", labels)
 
 
+# L5
 async def test_request_is_counted_by_method_route_and_status() -> None:
-    """Each request is one, and is timed."""  # L5
+    """Each request is one, and is timed."""
     telemetry = await asked(("GET", "/plain"), ("GET", "/plain"), ("POST", "/plain"))
 
     assert counted(telemetry, "GET", "/plain", 201) == 2

@@ -133,8 +133,9 @@ def test_bodies_of_this_test_are_all_event_types() -> None:
     assert set(CATALOG_TYPES) < set(EVENT_TYPES)
 
 
+# D7
 def test_metric_values_survive_bit_for_bit() -> None:
-    """NaN with a payload and ±Inf come back with the same bits."""  # D7
+    """NaN with a payload and ±Inf come back with the same bits."""
     block = WideBlock(("m",), 3, bytes(24), bytes(24), NANS)
     _, events = decode.unpack_record(record_of([MetricsLogged((block,))]))
     event = events[0]
