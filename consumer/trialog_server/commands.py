@@ -229,7 +229,8 @@ def verify_tables(
 @click.option("--key", type=_file, required=True, help="PEM file of an Ed25519 private key")
 @click.option("--new-key", is_flag=True, help="make the key, and its public half in KEY.pub")
 @click.option("--output", type=_file, required=True, help="new file for the checkpoint")
-def checkpoint(*, key: Path, new_key: bool, output: Path, **flags: object) -> None:
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a sentence")
+def checkpoint(*, key: Path, new_key: bool, output: Path, as_json: bool, **flags: object) -> None:
     """Sign what the log holds up to now, into a file to be kept elsewhere.
 
     `trialog verify --checkpoint FILE` then finds any later change to those records.
@@ -238,7 +239,7 @@ def checkpoint(*, key: Path, new_key: bool, output: Path, **flags: object) -> No
         settings = _settings(flags)
         from trialog_server.verify_command import run_checkpoint  # noqa: PLC0415
 
-        run(lambda: run_checkpoint(settings, key, output, is_new_key=new_key))
+        run(lambda: run_checkpoint(settings, key, output, is_new_key=new_key, as_json=as_json))
 
 
 def say_ready(url: str) -> None:

@@ -65,7 +65,7 @@ async def run_verify(
 
 
 async def run_checkpoint(
-    settings: ServerSettings, key: Path, output: Path, *, is_new_key: bool
+    settings: ServerSettings, key: Path, output: Path, *, is_new_key: bool, as_json: bool
 ) -> None:
     """Sign how far the live tables are and what the chains are there, into a new file.
 
@@ -74,6 +74,7 @@ async def run_checkpoint(
         key: PEM file of the private key.
         output: the file; it must not be there yet.
         is_new_key: make the key first; it must not be there yet.
+        as_json: print one JSON object instead of a sentence.
     """
     async with beside_service(settings) as (dsn, _log):
         chains = await live_chains(dsn)
@@ -84,7 +85,11 @@ async def run_checkpoint(
         with output.open("xb") as opened:
             opened.write(content)
     records = sum(count for count, _ in chains.values())
-    echo(f"{output}: {records} records in {len(chains)} partitions are signed")
+    if as_json:
+        told = {"output": str(output), "records": records, "partitions": len(chains)}
+        echo(orjson.dumps(told))
+    else:
+        echo(f"{output}: {records} records in {len(chains)} partitions are signed")
 
 
 def read_signed(path: Path, public_key: Path | None) -> SignedCheckpoint:

@@ -133,7 +133,9 @@ def test_history_that_was_rewritten_as_a_whole_is_found_by_a_checkpoint_kept_els
         run.log_parameter("learning_rate", 0.1)
         run.wait(30)
     signing = ("checkpoint", "--key", str(key), "--new-key", "--output", str(kept))
-    assert ended(tampered, *signing)[0] == 0
+    status, output = ended(tampered, *signing, "--json")
+    assert status == 0, output
+    assert answer_of(output)["partitions"] == 5  # four of events, and the catalog
     checking = ("verify", "--checkpoint", str(kept), "--public-key", f"{key}.pub")
     assert ended(tampered, *checking)[0] == 0
 
