@@ -104,6 +104,16 @@ def test_every_example_is_listed_and_run() -> None:
     assert "](producer/examples/README.md)" in README
 
 
+def test_every_decision_is_a_paragraph_of_its_own() -> None:
+    """One that runs into the end of another is a slip of two changes that met."""
+    joined = [
+        f"{path.relative_to(ROOT)}: {title}"
+        for path in ROOT.glob("*/README.md")
+        for title in re.findall(r"[^\n]\n(\*\*[A-Z][^*]+\*\*)", path.read_text("utf-8"))
+    ]
+    assert joined == []
+
+
 def test_readme_make_targets_exist() -> None:
     """Every make target that the README names is in the Makefile."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
