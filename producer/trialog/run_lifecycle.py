@@ -123,6 +123,8 @@ def create_run(endpoint: Endpoint, run: RunAnswer, parent: Run | None) -> Openin
         run["experiment_name"],
         run["run_name"],
         uuid.uuid4().hex,
+        # Said again in the run's own stream, where they count: until then lists have them here.
+        tags=run["tags"],
         parent_run_id=None if parent is None else parent.run_id,
     )
     catalog = None

@@ -188,9 +188,12 @@ def test_31st_artifact_is_refused_at_the_call(
     assert [one.code for one in run.rejections] == ["artifact_limit"] * 3
 
 
+# A5 F6
 def test_tags_are_set_changed_and_removed(session: trialog.Session, experiment_name: str) -> None:
-    """Both forms are taken; the newest value of a key stands."""
+    """A list has those of entering as soon as it has the run; the newest value of a key stands."""
     with trialog.Run(experiment_name, "one", session, tags={"a": "1", "b": "2"}) as run:
+        (listed,) = trialog.Run.list(experiment_name, session=session)
+        assert listed.tags == {"a": "1", "b": "2"}
         run.set_tags({"a": "3", "c": ""})
         run.set_tags([{"Key": "d", "Value": "4"}], removed=["b", "never there"])
         run.set_tags({})

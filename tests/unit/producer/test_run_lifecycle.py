@@ -6,12 +6,20 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 import trialog
 from trialog.policy import note_policy
 from trialog.run_context import current_run, pop_run, push_run
-from trialog.run_lifecycle import ending_of, failure_text, policy_of, state_of, unborn_run
+from trialog.run_lifecycle import (
+    create_run,
+    ending_of,
+    failure_text,
+    policy_of,
+    state_of,
+    unborn_run,
+)
 from trialog_schemas.errors import SpoolError, ValidationError
 from trialog_schemas.events import ArtifactLogged, ModelInfo, ParametersLogged, RunEnded
 from trialog_schemas.limits import DEFAULT_LIMITS, Limits
@@ -184,6 +192,15 @@ def test_policy_of_an_answer_that_is_none_is_refused(endpoint: Endpoint, answer:
     answer["limits"] = {"points_max": -1}
     with pytest.raises(ValidationError, match="points_max"):
         policy_of(endpoint, answer)
+
+
+# A5
+def test_run_that_nobody_answers_for_is_told_of_later_with_its_tags(endpoint: Endpoint) -> None:
+    """Who lists it when it arrives sees them at once, whenever its own stream comes."""
+    opening = create_run(endpoint, {**unborn_run(endpoint, "e", "r"), "tags": {"k": "v"}}, None)
+    assert opening.catalog is not None
+    said = orjson.loads(opening.catalog.body)
+    assert (said["run_name"], said["tags"], said["if_taken"]) == ("r", {"k": "v"}, "keep")
 
 
 # B4
