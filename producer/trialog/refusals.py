@@ -13,7 +13,7 @@ from trialog_schemas.errors import (
     RunRejectedError,
     ValidationError,
 )
-from trialog_schemas.events import Rejection
+from trialog_schemas.events import CALLS_FACT, CallRefused, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,11 @@ ERRORS_BY_CODE: dict[str, type[ClientError]] = {
     "tag_limit": LimitExceededError,
 }
 """What each code of a refusal is raised as."""
+
+REFUSED_CALLS_MAX = 100
+"""Refused calls of a writer that are recorded one by one. Beyond them the 200th, the 400th and so
+on stand for those between, and at the end one for what is left: a loop that tries again and again
+costs an event for each doubling."""
 
 
 def rejection_of(answer: RejectionAnswer) -> Rejection:
@@ -61,3 +66,33 @@ def rejected_error(run_name: str, rejections: Sequence[Rejection]) -> RunRejecte
         rejections,
         [refusal_error(rejection) for rejection in rejections],
     )
+
+
+class RefusedCalls:
+    """Counts a writer's refused calls, and makes the events that tell of all of them."""
+
+    def __init__(self) -> None:
+        self._last: Rejection | None = None
+        self._calls = self._told = 0
+
+    def count(self, refusal: Rejection) -> CallRefused | None:
+        """Count a call that is refused so; return what is to be recorded now, or None."""
+        self._last = refusal
+        self._calls += 1
+        is_due = self._calls <= REFUSED_CALLS_MAX or self._calls >= 2 * self._told
+        return self.rest() if is_due else None
+
+    def rest(self) -> CallRefused | None:
+        """Return what tells of the calls that nothing recorded stands for; None if there are none.
+
+        It has the parts of the last one, and the fact how many it stands for if they are several.
+        """
+        last, calls = self._last, self._calls - self._told
+        if last is None or calls <= 0:
+            return None
+        self._told = self._calls
+        message, facts = last.message, last.facts
+        if calls > 1:
+            message = f"{message} (the last of {calls} refused calls)"
+            facts = {**facts, CALLS_FACT: calls}
+        return CallRefused(last.code, message, last.name, last.value, facts)

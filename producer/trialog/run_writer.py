@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from trialog.client import Client
 from trialog.deadline import Deadline
 from trialog.ids import catalog_writer_of
-from trialog.refusals import refusal_error, rejection_of
+from trialog.refusals import RefusedCalls, refusal_error, rejection_of
 from trialog.sender import Sender
 from trialog.spool import NoRoomError, Spool
 from trialog.spool_folder import SpoolFolder
 from trialog_schemas.errors import LimitExceededError
-from trialog_schemas.events import RAISED_FACT, CallRefused
+from trialog_schemas.events import RAISED_FACT
 from trialog_schemas.limits import RECORD_BYTES_MAX
 from trialog_schemas.rules import decide_body, evolve_body
 from trialog_schemas.wire import body_json
@@ -66,6 +66,7 @@ class RunWriter:
         self._endpoint = endpoint
         self.meta = meta
         self.state = state
+        self._refused_calls = RefusedCalls()
         # Reentrant, because a signal handler may log while its own thread is in a log call.
         self._lock = threading.RLock()
         self._folder = SpoolFolder.create(endpoint.spool_dir, meta)
@@ -104,14 +105,18 @@ class RunWriter:
         verdict = decide_body(self.state, body)
         if verdict.rejections:
             first = verdict.rejections[0]
-            self.spool.append_event(
-                CallRefused(first.code, first.message, first.name, first.value, first.facts)
-            )
+            told = self._refused_calls.count(first)
+            if told is not None:
+                self.spool.append_event(told)
             raise refusal_error(first)
         return verdict
 
     def end(self, body: RunEnded) -> None:
         """Append the last event; a log call that still comes raises RuntimeError."""
+        with self._lock:
+            told = self._refused_calls.rest()
+            if told is not None:
+                self.spool.append_event(told)
         self.spool.append_event(body)
         self.spool.close()
 

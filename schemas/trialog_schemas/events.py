@@ -265,7 +265,8 @@ class TagsSet:
 class CallRefused:
     """A call that its own process refused: what it raised, so that the attempt is seen.
 
-    Nothing else of the call was recorded. The parts are those of a `Rejection`.
+    Nothing else of the call was recorded. The parts are those of a `Rejection`. Where a process
+    refuses very many, one stands for several: it has the last one's parts and `CALLS_FACT`.
     """
 
     code: str
@@ -277,6 +278,9 @@ class CallRefused:
 
 RAISED_FACT = "raised"
 """The fact of a refusal that its call has raised; only such a refusal has it."""
+
+CALLS_FACT = "calls"
+"""The fact how many calls a `CallRefused` stands for, if it is not one."""
 
 DROPPED_TAG = "trialog.dropped_calls"
 """Tag of a run that tells how many log calls a full disk has cost it."""

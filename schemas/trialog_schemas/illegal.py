@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from trialog_schemas.callers_code import SHOWN_CHARS_MAX, shown
-from trialog_schemas.events import RAISED_FACT, Rejection
+from trialog_schemas.events import CALLS_FACT, RAISED_FACT, Rejection
 from trialog_schemas.limits import PARAMETER_NAME_CHARS_MAX
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def raised(body: CallRefused) -> Rejection:
     facts: dict[str, str | int] = {
         name: fact if isinstance(fact, int) else fact[:SHOWN_CHARS_MAX]
         for name, fact in body.facts.items()
-        if name in ("field", "is", "limit")
+        if name in ("field", "is", "limit", CALLS_FACT)
     }
     return Rejection(
         body.code,

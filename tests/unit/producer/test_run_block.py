@@ -264,7 +264,7 @@ def test_tags_that_a_resumed_run_has_no_room_for_are_refused_before_it_is_entere
 
 # C4
 def test_call_that_is_refused_here_is_recorded_as_an_attempt(runs: MemoryRuns) -> None:
-    """What it raised is in the stream, each time, and nothing else of the call."""
+    """What it raised is in the stream, also the same again, and nothing else of the call."""
     block = entered(runs, Limits(parameters_max=1))
     block.writer().record(ParametersLogged({"lr": 1}))
     for value in (2, 2):
@@ -282,6 +282,29 @@ def test_call_that_is_refused_here_is_recorded_as_an_attempt(runs: MemoryRuns) -
     assert told[0].message == caught.value.message
     assert told[0].facts == {"is": "1"}
     assert runs.types().count("parameters_logged") == 1
+
+
+# C4
+def test_calls_that_are_refused_again_and_again_are_counted(runs: MemoryRuns) -> None:
+    """A hundred are told one by one, then each doubling and the rest: none is left out."""
+    block = entered(runs)
+    writer = block.writer()
+    writer.record(ParametersLogged({"lr": 0}))
+    for value in range(1, 1001):
+        with pytest.raises(ParameterImmutableError):
+            writer.record(ParametersLogged({"lr": value}))
+    block.leave(None)
+    told = [event.body for event in runs.events() if isinstance(event.body, CallRefused)]
+    assert [one.value for one in told[:100]] == [str(value) for value in range(1, 101)]
+    assert all(one.facts == {"is": "0"} for one in told[:100])
+    assert [(one.value, one.facts["calls"]) for one in told[100:]] == [
+        ("200", 100),
+        ("400", 200),
+        ("800", 400),
+        ("1000", 200),
+    ]
+    assert told[100].message.endswith("(the last of 100 refused calls)")
+    assert runs.types()[-1] == "run_ended"
 
 
 def test_call_that_no_record_of_the_log_holds_is_refused(runs: MemoryRuns) -> None:

@@ -305,11 +305,12 @@ def test_refused_call_is_refused_as_what_it_has_raised() -> None:
 def test_refused_call_of_a_foreign_producer_is_cut_to_what_a_refusal_has() -> None:
     """Megabytes, facts of its own and codes that no call has do not reach the tables."""
     long = "x" * 10**6
-    body = CallRefused("invalid", long, long, long, {"is": long, "limit": 5, "mine": long})
+    facts: dict[str, str | int] = {"is": long, "limit": 5, "calls": 7, "mine": long}
+    body = CallRefused("invalid", long, long, long, facts)
     _, (verdict,) = judged(RunState(), body)
     (one,) = verdict.rejections
     assert [len(part or "") for part in (one.message, one.name, one.value)] == [512, 256, 80]
-    assert one.facts == {"is": "x" * 80, "limit": 5, "raised": "in the call"}
+    assert one.facts == {"is": "x" * 80, "limit": 5, "calls": 7, "raised": "in the call"}
     _, (verdict,) = judged(RunState(), CallRefused(long, "no"))
     assert (codes(verdict), verdict.accepted) == (["invalid"], None)
 
