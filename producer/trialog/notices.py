@@ -123,6 +123,14 @@ class Notices:
             "an artifact is still being uploaded", bytes=size, address=self._endpoint.url
         )
 
+    def slow_end(self, wait_s: float) -> None:
+        """Say at the end of the program why it does not end, and how it can be ended."""
+        notice_logger().warning(
+            f"the log is slow; the program ends when it has everything, in {wait_s:g} s at most, "
+            "or by Ctrl-C: what is not sent is kept",
+            address=self._endpoint.log_address,
+        )
+
     def kept(self, runs: int) -> None:
         """Say at the end of the program what is not with the log."""
         are_kept = "1 run is kept" if runs == 1 else f"{runs} runs are kept"

@@ -22,6 +22,7 @@ from trialog.at_exit import call_at_exit
 from trialog.call_aside import call_aside
 from trialog.cleaner import Cleaner
 from trialog.client import Client
+from trialog.deadline import Deadline
 from trialog.notices import Notices
 from trialog.shipper import Shipment, Shipper
 from trialog.stream import StreamReader
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trialog.adoption import SpoolService
-    from trialog.deadline import Deadline
     from trialog.settings import Endpoint
     from trialog.spool import Place, Spool
     from trialog.spool_folder import SpoolFolder
@@ -66,11 +66,12 @@ EXIT_AWAY_S = 5.0
 """How long an ending interpreter waits for a log that is away; the next process sends the rest."""
 
 EXIT_DRAIN_S = 30.0
-"""How long it waits for a log that is there and slow: as long as one answer may take. Of 200
-programs that end at once on two cores, the last one's turn comes after some ten seconds."""
+"""How long it waits beyond that for a log that is there and slow: as long as one answer may take.
+Of 200 programs that end at once on two cores, the last one's turn comes after some ten seconds. A
+log that takes connections and never answers looks the same, until an answer is overdue."""
 
 GIVEN_UP_CHECK_S = 1.0
-"""How soon a wait for the log notices that nobody wants it any more."""
+"""How soon a wait for the log notices that nobody wants it any more, or that the log is away."""
 
 EXIT_APPLIED_S = 2.0
 """How long it waits, of this, to delete what is applied, to let an adoption come to its end, and
@@ -174,22 +175,29 @@ class Sender:
                 self._waiting -= 1
         return shipment.acked >= place
 
-    def end(self, away_s: float = EXIT_AWAY_S) -> None:
+    def end(self, away_s: float = EXIT_AWAY_S, slow_s: float = EXIT_DRAIN_S) -> None:
         """Send what is left, for some seconds at most, and say what then still is.
 
         Args:
             away_s: how long to wait for a log that is away.
+            slow_s: how long to wait beyond it for one that is slow; Ctrl-C ends that.
         """
         if self._is_ending or self._pid != os.getpid():
             return  # ended already, or inherited by a child made by fork, which has no such thread
         self._is_ending = True
         self._poke()
-        self._thread.join(away_s)
-        if self._thread.is_alive() and not self.is_away:
-            self._thread.join(EXIT_DRAIN_S)
+        with contextlib.suppress(KeyboardInterrupt):  # nothing is lost, and that is said below
+            self._thread.join(away_s)
+            if self._thread.is_alive() and not self.is_away:
+                self._notices.slow_end(slow_s)
+                self._join_while_there(Deadline(slow_s))
         kept = sum(not shipment.is_acked for shipment in self._shipments)
         if kept:
             self._notices.kept(kept)
+
+    def _join_while_there(self, deadline: Deadline) -> None:
+        while self._thread.is_alive() and deadline.left_s > 0 and not self.is_away:
+            self._thread.join(min(deadline.left_s, GIVEN_UP_CHECK_S))
 
     def _poke(self) -> None:
         """Have the thread look now and not at its next turn."""

@@ -216,6 +216,19 @@ def test_end_of_a_program_says_what_is_kept_and_how_it_is_sent(
     assert words(said) == [f"{kept} in {tmp_path}; `trialog sync` or the next run sends them"]
 
 
+def test_end_of_a_program_that_waits_for_a_slow_log_says_for_how_long(
+    notices: Notices, said: list[EventDict]
+) -> None:
+    """And how it can be ended, and that nothing is lost by that."""
+    notices.slow_end(30.0)
+    (line,) = said
+    assert line["event"] == (
+        "the log is slow; the program ends when it has everything, in 30 s at most, or by Ctrl-C: "
+        "what is not sent is kept"
+    )
+    assert line["address"] == URL
+
+
 def test_defect_is_said_once_with_its_trace(notices: Notices, said: list[EventDict]) -> None:
     """And another one again."""
     first, second = ZeroDivisionError("one"), ZeroDivisionError("two")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +24,7 @@ from trialog_schemas.events import ArtifactLogged
 from trialog_schemas.wire import EVENTS_TOPIC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from structlog.typing import EventDict
@@ -39,7 +41,8 @@ class Post:
     """A sender whose log and service are in memory, and the spools that it takes."""
 
     def __init__(self, spool_dir: Path) -> None:
-        self.log, self.service = MemoryTransport(), MemoryService()
+        self.log: MemoryTransport = MemoryTransport()
+        self.service = MemoryService()
         self.endpoint = Session(url=META.url, spool_dir=spool_dir).resolve({})
         self._sender: Sender | None = None
         self._numbers = iter(range(1, 1000))
@@ -262,13 +265,42 @@ def test_program_that_ends_while_the_log_is_away_says_what_it_keeps(
 def test_program_that_ends_waits_for_a_log_that_is_there_and_slow(
     post: Post, said: list[EventDict]
 ) -> None:
-    """Longer than for one that is away: a busy service costs nobody a run."""
+    """Longer than for one that is away, and says so: a busy service costs nobody a run."""
     post.log.delay_s = 0.3
     spool, _ = post.enter()
     spool.append_point("loss", 1, 1, 0.5)
     spool.close()
     post.sender.end(away_s=0.01)
-    assert (post.steps(), post.folders(), said) == ([1], [], [])
+    assert (post.steps(), post.folders()) == ([1], [])
+    (line,) = said
+    assert "the log is slow; the program ends when it has everything, in 30 s" in line["event"]
+
+
+class Silent(MemoryTransport):
+    """A log that takes a connection and never answers: the first send is given up soon."""
+
+    async def send(self, records: Sequence[OutRecord]) -> list[Receipt]:
+        """Raise, after a while."""
+        waited_s, self.delay_s = self.delay_s, 20.0
+        await asyncio.sleep(waited_s)
+        raise AWAY
+
+
+# B11
+@pytest.mark.parametrize(("answer_s", "slow_s"), [(20.0, 0.1), (0.2, DEADLINE_S)])
+def test_program_that_ends_leaves_a_log_that_never_answers(
+    post: Post, said: list[EventDict], answer_s: float, slow_s: float
+) -> None:
+    """After the time for a slow one, or as soon as an answer is overdue; what it keeps is said."""
+    post.log = Silent(delay_s=answer_s)
+    spool, _ = post.enter()
+    spool.append_point("loss", 1, 1, 0.5)
+    spool.close()
+    started_s = time.monotonic()
+    post.sender.end(away_s=0.01, slow_s=slow_s)
+    assert time.monotonic() - started_s < 15
+    assert (post.steps(), len(post.folders())) == ([], 1)
+    assert "1 run is kept in" in str(said[-1]["event"])
 
 
 # K9
