@@ -30,7 +30,7 @@ from trialog.transports.choose import new_transport
 from trialog_schemas.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from trialog.adoption import SpoolService
@@ -189,9 +189,10 @@ class Sender:
         with contextlib.suppress(KeyboardInterrupt):  # nothing is lost, and that is said below
             self._thread.join(away_s)
             if self._thread.is_alive() and not self.is_away:
-                self._notices.slow_end(slow_s)
+                if _unsent(self._shipments):
+                    self._notices.slow_end(slow_s)
                 self._join_while_there(Deadline(slow_s))
-        kept = sum(not shipment.is_acked for shipment in self._shipments)
+        kept = _unsent(self._shipments)
         if kept:
             self._notices.kept(kept)
 
@@ -378,6 +379,10 @@ class Sender:
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+def _unsent(shipments: Iterable[Shipment]) -> int:
+    return sum(not shipment.is_acked for shipment in shipments)
 
 
 if hasattr(os, "register_at_fork"):
