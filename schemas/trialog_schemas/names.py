@@ -279,6 +279,8 @@ def check_step(value: object) -> int:
     """
     if value is None:
         return -1
+    if type(value) is int and 0 <= value <= limits.STEP_MAX:
+        return value
     if issubclass(type(value), datetime):
         raise WrongTypeError(
             f"step is {shown(value)}, allowed are whole numbers; "
