@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from sys import intern
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from trialog.client import Client, number
 from trialog.pages import run_pages
 from trialog.settings import session_of
 from trialog_schemas import names
-from trialog_schemas.arguments import check_question
+from trialog_schemas.arguments import check_question, check_several
 from trialog_schemas.errors import ValidationError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -129,14 +128,8 @@ def check_runs_max(max_results: object) -> None:
 
 def check_tag_keys(keys: object) -> list[str]:
     """Return the keys of tags that are asked for; raise ValidationError if they are none."""
-    if isinstance(keys, str) or not isinstance(keys, Iterable):
-        raise ValidationError(
-            f"tags is {shown(keys)}, allowed is a list of keys of tags; give ['optuna.state']",
-            field="tags",
-            value=keys,
-        )
-    asked = [{"Key": key, "Value": ""} for key in keys]
-    return list(names.check_tags(cast("Sequence[Mapping[str, str]]", asked)))
+    several = check_several("tags", keys, "a list of keys, for example ['optuna.state']")
+    return list(names.check_tags([{"Key": key, "Value": ""} for key in several]))
 
 
 def search_runs(

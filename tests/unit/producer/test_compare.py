@@ -116,7 +116,10 @@ def test_tags_that_are_asked_for_have_columns_before_the_parameters() -> None:
     assert [row.cell(*columns["tags.state"]) for row in rows] == ["pruned", None]
 
 
-@pytest.mark.parametrize("tags", ["state", 7, None, [""], ["x" * 129], [7], ["a", "a"]])
+@pytest.mark.parametrize(
+    "tags",
+    ["state", 7, None, [""], ["x" * 129], [7], ["a", "a"], b"ab", (1 / none for none in [0])],
+)
 def test_keys_of_tags_that_are_none_are_refused_before_anybody_is_asked(tags: object) -> None:
     """A text is one key and not a list of letters."""
     with pytest.raises(trialog.ValidationError, match="tag"):
