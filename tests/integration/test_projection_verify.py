@@ -10,12 +10,20 @@ import pytest
 from tests.integration.projection_cases import project, projection_pool
 from tests.integration.test_projection_rebuild import many_records, unheard
 from tests.integration.test_projection_rows import mixed_records
-from tests.unit.consumer.project_writers import RUN, Writer, metrics
+from tests.unit.consumer.project_writers import (
+    RUN,
+    Writer,
+    catalog_writer,
+    metrics,
+    run_created,
+)
 from trialog_schemas.errors import UnavailableError
+from trialog_schemas.events import ExperimentCreated, RunDeleted
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.log.base import topic_partitions
 from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.memory import MemoryLog
+from trialog_server.postgres.migrate import migrate
 from trialog_server.project.generations import read_generations
 from trialog_server.project.verify import differences, verify
 
@@ -68,6 +76,45 @@ async def test_verification_of_untouched_data_is_clean(pool: Pool, postgres_url:
     assert {one.table: one.live.lines for one in found.tables}["parameters"] == 2 + 12
     await log.close()
 
+
+# K6
+async def test_verification_of_tables_from_before_a_migration_is_clean(
+    pool: Pool, postgres_url: str
+) -> None:
+    """What a migration adds to old rows is what a replay writes, also of a record about many."""
+    log, catalog = MemoryLog(), catalog_writer()
+    runs = [f"0195{number:028x}" for number in range(6)]
+    await log.append(
+        [
+            catalog.record(run_created(runs[0], "first")),
+            catalog.record(
+                ExperimentCreated("0195" + "ee" * 14, "empty"),
+                run_created(runs[4], "second"),
+                run_created(runs[3], "second"),
+                run_created(runs[2], "third"),
+                run_created(runs[1], "fourth"),
+            ),
+            catalog.record(RunDeleted(runs[4])),
+            catalog.record(run_created(runs[5], "fifth")),
+        ]
+    )
+    await project(pool, log)
+    before = await pool.fetch("SELECT run_id, seq FROM gen_1.runs ORDER BY seq")
+    assert [row["seq"] for row in before] == [1, 3, 5, 6, 8]
+    await pool.execute(BEFORE_0002)
+    assert await migrate(postgres_url) == ["gen_1/0002_order_of_creation"]
+    assert await pool.fetch("SELECT run_id, seq FROM gen_1.runs ORDER BY seq") == before
+    assert (await verified(postgres_url, log)).is_clean
+
+
+BEFORE_0002 = """
+DROP VIEW live.runs;
+ALTER TABLE gen_1.runs DROP COLUMN seq;
+CREATE INDEX runs_created ON gen_1.runs (experiment_id, created_at, run_id)
+    WHERE deleted_at IS NULL;
+CREATE INDEX runs_named ON gen_1.runs (experiment_id, name, run_id) WHERE deleted_at IS NULL;
+DELETE FROM trialog.migrations WHERE scope = 'gen_1' AND name LIKE '0002%';
+"""
 
 EDITS = {
     "parameters": "UPDATE gen_1.parameters SET value = '0.2' WHERE name = 'lr'",

@@ -3,17 +3,19 @@
 
 -- Which of its writer's events created the run: one record may create many.
 ALTER TABLE runs ADD COLUMN seq bigint NOT NULL DEFAULT 0;
--- Rows from before: they were inserted in the order of the log, and a record's first seq is known.
+-- Rows from before. The index has a row per run of a record, in the order of their events, and is
+-- never updated, so that ctid keeps it; events about no run are taken to stand before them, as
+-- creating an experiment does. A record that is about one run twice (no SDK writes one) may get
+-- another number than a replay gives; `trialog verify` shows that, `trialog rebuild` mends it.
 UPDATE runs SET seq = numbered.seq
 FROM (
-    SELECT r.run_id,
-           coalesce(i.first_seq, 1)
-           + row_number() OVER (PARTITION BY r.log_offset ORDER BY r.ctid) - 1 AS seq
-    FROM runs r
-    LEFT JOIN record_index i
-        ON i.run_id = r.run_id AND i.log_offset = r.log_offset AND i.topic LIKE '%catalog%'
+    SELECT run_id, log_offset,
+           first_seq + events - count(*) OVER (PARTITION BY log_offset)
+           + row_number() OVER (PARTITION BY log_offset ORDER BY ctid) - 1 AS seq
+    FROM record_index
+    WHERE topic LIKE '%catalog%' AND run_id <> '00000000-0000-0000-0000-000000000000'
 ) AS numbered
-WHERE runs.run_id = numbered.run_id;
+WHERE runs.run_id = numbered.run_id AND runs.log_offset = numbered.log_offset;
 
 DROP INDEX runs_created;
 DROP INDEX runs_named;
