@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -35,6 +34,9 @@ DEFAULT_PORT = 7788
 
 STALE_AFTER_S = 3600.0
 """How long a run in progress may be silent before it is shown as stale; why: README.md."""
+
+STALE_AFTER_S_MAX = 3e9
+"""95 years: as good as never, and dates reach back that far."""
 
 
 def default_data_dir() -> Path:
@@ -91,13 +93,14 @@ class ServerSettings:
                 value=self.host,
                 limit="an API key",
             )
-        if not 0 < self.stale_after_s < math.inf:
+        if not 0 < self.stale_after_s <= STALE_AFTER_S_MAX:
             raise ValidationError(
-                f"stale_after_s is {self.stale_after_s!r}, allowed are numbers above 0; give the "
-                "seconds of silence after which a run in progress is shown as stale",
+                f"stale_after_s is {self.stale_after_s!r}, allowed are numbers above 0 and up to "
+                f"{STALE_AFTER_S_MAX:.0f}; give the seconds of silence after which a run in "
+                "progress is shown as stale",
                 field="stale_after_s",
                 value=self.stale_after_s,
-                limit="above 0",
+                limit=f"above 0, up to {STALE_AFTER_S_MAX:.0f}",
             )
         if self.api_key is not None:
             check_api_key(self.api_key)
