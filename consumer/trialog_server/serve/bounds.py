@@ -69,7 +69,8 @@ class BoundedBody:
         headers = Headers(scope=scope)
         encoding = headers.get("content-encoding", "identity")
         if encoding.strip().lower() != "identity":
-            await error_response(_encoded(encoding))(scope, receive, send)
+            watched.is_cut = True
+            await error_response(_encoded(encoding))(scope, receive, watched.send)
             return
         declared = headers.get("content-length", "0")
         if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bytes_max:
