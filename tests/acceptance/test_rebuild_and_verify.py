@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 import trialog
@@ -181,6 +184,44 @@ def test_rebuild_that_is_killed_leaves_the_service_as_it_was(
     status, output = ended(tampered, "rebuild", "--json")
     assert (status, answer_of(output)["generation"]) == (0, left)
     assert run.metrics["loss"].last == 2.0
+
+
+# K4
+async def test_rebuild_that_is_interrupted_in_its_switch_gives_everything_back(
+    tampered: Faulty,
+) -> None:
+    """Ctrl-C is no success and no failure: status 130, a word of what is left, no lease kept."""
+    before = live_generation(tampered)
+    asking = await asyncpg.connect(tampered.service.postgres_url)
+    transaction = asking.transaction()
+    await transaction.start()
+    await asking.fetchval("SELECT count(*) FROM live.runs")  # no switch before this one ends
+    with command(tampered, "rebuild") as running:
+        wait_until(lambda: tampered.query(SEIZED) != [], "the live tables are seized")
+        os.kill(running.pid, signal.SIGINT)
+        assert running.wait_ended(END_TIMEOUT_S) == 130
+    await transaction.rollback()
+    await asking.close()
+    assert "interrupted; one whole set of tables is live" in running.output[-1]
+    assert live_generation(tampered) == before
+    assert tampered.query(SEIZED) == []
+    assert ended(tampered, "rebuild")[0] == 0
+
+
+SEIZED = "SELECT 1 FROM trialog.leases WHERE owner LIKE 'rebuild/%'"
+
+
+def test_command_of_another_version_leaves_the_service_that_runs_alone(tampered: Faulty) -> None:
+    """Tables are not migrated under a service; what to do is said instead."""
+    migration = "name = '0004_was_live'"
+    tampered.query(f"UPDATE trialog.migrations SET scope = 'later' WHERE {migration}")
+    try:
+        for name in ("verify", "rebuild"):
+            status, output = ended(tampered, name)
+            assert status == 1
+            assert "has not made the tables of this version" in output[-1]
+    finally:
+        tampered.query(f"UPDATE trialog.migrations SET scope = 'control' WHERE {migration}")
 
 
 BUILDING = "SELECT generation FROM trialog.generations WHERE status = 'building'"

@@ -27,7 +27,9 @@ from tests.unit.consumer.project_writers import RUN, Writer, metrics
 from trialog_schemas.errors import ResourceInUseError, ResourceNotFoundError, UnavailableError
 from trialog_schemas.events import ParametersLogged, RunStarted
 from trialog_server.log.base import topic_partitions
+from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.memory import MemoryLog
+from trialog_server.postgres.queries import load_query
 from trialog_server.project.digests import TABLES, TableDigest, table_digest
 from trialog_server.project.generations import (
     live_generation,
@@ -35,6 +37,7 @@ from trialog_server.project.generations import (
     read_generations,
     read_positions,
     rebuilding,
+    reopen_generation,
 )
 from trialog_server.project.rebuild import projecting, rebuild
 
@@ -250,8 +253,86 @@ async def test_rebuild_can_be_begun_anew_and_taken_back(
     back = await rebuild(postgres_url, log, unheard, way="back")
     assert (back.generation, back.replaced) == (1, 2)
     assert await pool.fetchval("SELECT count(*) FROM live.run_states") == 3
-    assert await rebuild(postgres_url, log, unheard) is not None
-    assert len(await read_generations(pool)) == 2
+    # The tables that were returned to are kept now, those that were a mistake are not.
+    again = await rebuild(postgres_url, log, unheard)
+    assert (again.generation, again.replaced) == (3, 1)
+    assert [one.number for one in await read_generations(pool)] == [3, 1]
+
+
+async def test_way_back_that_was_interrupted_is_no_beginning_of_a_rebuild(
+    pool: Pool, log: Log, postgres_url: str
+) -> None:
+    """Tables that were live before are only returned to; a rebuild reads the log from its start."""
+    await log.append(mixed_records())
+    await project(pool, log)
+    await rebuild(postgres_url, log, unheard)
+    await pool.execute("UPDATE gen_1.parameters SET value = '0.75' WHERE name = 'lr'")
+    async with rebuilding(postgres_url) as connection:
+        assert (await reopen_generation(connection)).number == 1
+    async with rebuilding(postgres_url) as connection:
+        assert (await reopen_generation(connection)).number == 1
+    expected = await schema_digests(postgres_url, "gen_2")
+    assert (await rebuild(postgres_url, log, unheard)).generation == 3
+    assert await schema_digests(postgres_url, "gen_3") == expected
+
+
+async def test_rebuild_forgets_what_a_dead_verification_left(
+    pool: Pool, log: Log, postgres_url: str
+) -> None:
+    """Its tables are of no use to anybody and take as much room as the live ones."""
+    async with rebuilding(postgres_url) as connection:
+        await open_generation(connection, "verify", is_new=True)
+    await rebuild(postgres_url, log, unheard)
+    found = await read_generations(pool)
+    assert [(one.purpose, one.status) for one in found] == [("rebuild", "live"), ("rebuild", "old")]
+
+
+async def test_rebuild_says_in_one_error_what_ended_it(pool: Pool, postgres_url: str) -> None:
+    """Records that are gone, or Postgres in the middle: a typed error, and the next one goes on."""
+    log = await EmbeddedLog.open(pool)
+    await log.append([*mixed_records(), *many_records()])
+    await project(pool, log)
+    await pool.execute(
+        "CREATE TABLE public.gone AS SELECT * FROM trialog.log_records WHERE log_offset = 0"
+    )
+    await pool.execute("DELETE FROM trialog.log_records WHERE log_offset = 0")
+    with pytest.raises(UnavailableError, match="the tables cannot be built"):
+        await rebuild(postgres_url, log, unheard)
+    await pool.execute("INSERT INTO trialog.log_records SELECT * FROM public.gone")
+
+    ending: list[asyncio.Future[str]] = []
+    with pytest.raises(UnavailableError, match="postgres went away in the middle"):
+        await rebuild(
+            postgres_url,
+            log,
+            lambda *_: ending.append(asyncio.ensure_future(pool.execute(END_REBUILD))),
+        )
+    await asyncio.gather(*ending)
+    assert (await live_generation(pool)).number == 1
+    assert (await rebuild(postgres_url, log, unheard)).generation == 2
+    await log.close()
+
+
+END_REBUILD = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE application_name = 'trialog rebuild' AND datname = current_database()"
+)
+
+
+async def test_session_that_is_silent_in_a_switch_loses_its_locks(
+    pool: Pool, postgres_url: str
+) -> None:
+    """A process that is frozen then must not keep every question waiting until it goes on."""
+
+    async def freeze() -> None:
+        async with rebuilding(postgres_url) as connection, connection.transaction():
+            await connection.execute(load_query("limit_lock_wait"), "200ms", "50ms")
+            await connection.execute("LOCK TABLE gen_1.runs IN ACCESS EXCLUSIVE MODE")
+            assert await pool.fetchval("SELECT count(*) FROM live.runs") == 0
+            await connection.execute("SELECT 1")
+
+    with pytest.raises(UnavailableError, match="postgres went away in the middle"):
+        await freeze()
 
 
 async def test_rebuild_is_refused_where_it_cannot_be(

@@ -18,7 +18,7 @@ from trialog_server.postgres.pool import postgres_away
 from trialog_server.postgres.queries import load_query
 
 if TYPE_CHECKING:
-    from trialog_server.postgres.pool import Connection
+    from trialog_server.postgres.pool import Connection, Pool
 
 _FOLDER = resources.files("trialog_server.postgres") / "migrations"
 
@@ -62,6 +62,15 @@ async def apply_read_model(connection: Connection, schema_name: str) -> list[str
         await connection.execute(load_query("create_generation_schema"), schema_name)
         await connection.execute(load_query("set_search_path"), schema_name)
         return await _apply_missing(connection, "read_model", schema_name)
+
+
+async def has_this_version(connection: Connection | Pool, folder: str, scope: str) -> bool:
+    """Tell whether exactly the migrations of a folder were applied to a scope."""
+    try:
+        rows = await connection.fetch(load_query("list_migrations"), scope)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return False
+    return {row["name"] for row in rows} == {one.name for one in read_migrations(folder, scope)}
 
 
 def read_migrations(folder: str, scope: str) -> list[Migration]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
-from trialog_schemas.errors import ResourceInUseError, ResourceNotFoundError
+from trialog_schemas.errors import ResourceInUseError, ResourceNotFoundError, UnavailableError
 from trialog_server.log.base import Partition
 from trialog_server.postgres.migrate import MIGRATION_LOCK, apply_read_model
+from trialog_server.postgres.pool import POSTGRES_AWAY
 from trialog_server.postgres.queries import load_query
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ Purpose = Literal["rebuild", "verify"]
 REBUILD_LOCK = MIGRATION_LOCK + 1
 """Key of the advisory lock that only one rebuild of a database holds."""
 
-
 LOCK_WAIT = "200ms"
 """How long a switch waits for a question; well below Postgres' deadlock_timeout of one second."""
+
+STALL_MAX = "10s"
+"""How long a switch whose process is frozen keeps its locks, and so every question, waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,16 @@ class Generation:
     schema_name: str
     status: Status
     purpose: Purpose = "rebuild"
+    was_live: bool = False
 
     def is_unfinished(self, purpose: Purpose) -> bool:
-        """Tell whether it is still being filled for this purpose."""
-        return self.status == "building" and self.purpose == purpose
+        """Tell whether it is still being filled for this purpose and has never been live."""
+        return self.status == "building" and self.purpose == purpose and not self.was_live
+
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether it was live and was replaced; a way back may have been begun to it."""
+        return self.status != "live" and self.was_live
 
 
 async def read_generations(connection: Connection | Pool) -> list[Generation]:
@@ -68,21 +77,33 @@ async def read_positions(connection: Connection | Pool, generation: int) -> dict
 async def rebuilding(dsn: str) -> AsyncIterator[Connection]:
     """Give a session that is the only one to rebuild this database for as long as it lasts.
 
+    What a verification left that died is forgotten first.
+
     Raises:
         ResourceInUseError: another one rebuilds it.
+        UnavailableError: Postgres went away in the block.
     """
-    connection = await asyncpg.connect(
-        dsn, server_settings={"application_name": "trialog rebuild", "statement_timeout": "0"}
-    )
     try:
-        if not await connection.fetchval(load_query("take_rebuild_lock"), REBUILD_LOCK):
-            raise ResourceInUseError(
-                "another rebuild or verification of this database is under way; wait for its end",
-                field="rebuild",
-            )
-        yield connection
-    finally:
-        await connection.close()
+        connection = await asyncpg.connect(
+            dsn, server_settings={"application_name": "trialog rebuild", "statement_timeout": "0"}
+        )
+        try:
+            if not await connection.fetchval(load_query("take_rebuild_lock"), REBUILD_LOCK):
+                raise ResourceInUseError(
+                    "another rebuild or verification of this database is under way; wait for its "
+                    "end",
+                    field="rebuild",
+                )
+            found = await read_generations(connection)
+            await drop(connection, [one for one in found if one.is_unfinished("verify")])
+            yield connection
+        finally:
+            await connection.close()
+    except POSTGRES_AWAY as exc:
+        raise UnavailableError(
+            f"postgres went away in the middle ({type(exc).__name__}: {exc}); one whole set of "
+            "tables is live; give the command again, a rebuild goes on where it was"
+        ) from exc
 
 
 async def open_generation(connection: Connection, purpose: Purpose, *, is_new: bool) -> Generation:
@@ -93,13 +114,21 @@ async def open_generation(connection: Connection, purpose: Purpose, *, is_new: b
         purpose: what it is filled for.
         is_new: forget what was left unfinished, and begin at the first record.
     """
-    unfinished = [one for one in await read_generations(connection) if one.is_unfinished(purpose)]
+    found = await read_generations(connection)
+    unfinished = [one for one in found if one.is_unfinished(purpose)]
+    for one in found:
+        if one.is_kept:  # also where a way back to it was begun: nobody goes that way any more
+            await connection.execute(load_query("set_generation_status"), one.number, "old")
     if is_new:
         await drop(connection, unfinished)
         unfinished = []
     if not unfinished:
         await connection.execute(load_query("create_generation"), purpose)
-    return await _with_tables(connection, purpose)
+        unfinished = [
+            one for one in await read_generations(connection) if one.is_unfinished(purpose)
+        ]
+    await apply_read_model(connection, unfinished[0].schema_name)
+    return unfinished[0]
 
 
 async def reopen_generation(connection: Connection) -> Generation:
@@ -109,28 +138,17 @@ async def reopen_generation(connection: Connection) -> Generation:
         ResourceNotFoundError: there is none: nothing was rebuilt yet.
     """
     found = await read_generations(connection)
-    old = [one for one in found if one.status == "old"]
-    if not old:
+    kept = [one for one in found if one.is_kept]
+    if not kept:
         raise ResourceNotFoundError(
             "there is no older generation to go back to; the live one is the only one",
             field="generation",
-            value=found[0].number,
+            value=next(one.number for one in found if one.status == "live"),
         )
     await drop(connection, [one for one in found if one.is_unfinished("rebuild")])
-    await connection.execute(load_query("set_generation_status"), old[0].number, "building")
-    return await _with_tables(connection, "rebuild")
-
-
-async def _with_tables(connection: Connection, purpose: Purpose) -> Generation:
-    found = next(one for one in await read_generations(connection) if one.is_unfinished(purpose))
-    await apply_read_model(connection, found.schema_name)
-    return found
-
-
-async def drop_older(connection: Connection) -> None:
-    """Forget all replaced generations but the one that was live last."""
-    old = [one for one in await read_generations(connection) if one.status == "old"]
-    await drop(connection, old[1:])
+    await connection.execute(load_query("set_generation_status"), kept[0].number, "building")
+    await apply_read_model(connection, kept[0].schema_name)
+    return kept[0]
 
 
 async def drop(connection: Connection, generations: Iterable[Generation]) -> None:
@@ -139,9 +157,18 @@ async def drop(connection: Connection, generations: Iterable[Generation]) -> Non
         await connection.execute(load_query("drop_generation"), one.number)
 
 
-async def seize(connection: Connection, generation: int, owner: str, seconds: float) -> None:
-    """Stop a generation where it stands: no worker moves it before the time is over."""
-    await connection.execute(load_query("seize_leases"), generation, owner, seconds)
+async def seize(connection: Connection, generation: int, owner: str, seconds: float) -> bool:
+    """Stop a generation where it stands: no worker moves it before the time is over.
+
+    Returns:
+        False when it gave way: a worker that renews several leases at once may have wanted them
+        in another order, which Postgres ends as a deadlock.
+    """
+    try:
+        await connection.execute(load_query("seize_leases"), generation, owner, seconds)
+    except asyncpg.DeadlockDetectedError:
+        return False
+    return True
 
 
 async def give_back(connection: Connection, generation: int, owner: str) -> None:
@@ -150,7 +177,7 @@ async def give_back(connection: Connection, generation: int, owner: str) -> None
 
 
 async def switch(connection: Connection, live: Generation, built: Generation, owner: str) -> bool:
-    """Have another generation answer questions, in one transaction.
+    """Have another generation answer questions, in one transaction; keep the replaced one alone.
 
     Exchanging the views takes a lock on each, and a question may hold some of them and want others:
     the exchange gives way before Postgres would call that a deadlock and fail the question.
@@ -167,9 +194,11 @@ async def switch(connection: Connection, live: Generation, built: Generation, ow
     """
     try:
         async with connection.transaction():
-            await connection.execute(load_query("limit_lock_wait"), LOCK_WAIT)
+            await connection.execute(load_query("limit_lock_wait"), LOCK_WAIT, STALL_MAX)
             if not await _is_ahead(connection, live, built, owner):
                 return False
+            found = await read_generations(connection)
+            await drop(connection, [one for one in found if one.status == "old"])
             # One is live at any moment, says an index: the old one must leave first.
             await connection.execute(load_query("set_generation_status"), live.number, "old")
             await connection.execute(load_query("set_generation_status"), built.number, "live")

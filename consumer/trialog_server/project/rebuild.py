@@ -25,7 +25,6 @@ from trialog_schemas.errors import UnavailableError
 from trialog_server.log.base import topic_partitions
 from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.project.generations import (
-    drop_older,
     give_back,
     is_reached,
     live_generation,
@@ -56,6 +55,9 @@ PASS_S = 5.0
 """How long the new generation may take to pass them before it is tried again later."""
 
 _LOOK_S = 0.1
+
+_PAUSE_S_MAX = 1.0
+"""The longest pause between two tries to switch: the live tables go on in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,6 @@ async def rebuild(
             records = await _Succession(connection, worker, live, built).complete(
                 start, on_progress
             )
-        await drop_older(connection)
     return Rebuilt(built.number, live.number, records)
 
 
@@ -103,7 +104,10 @@ async def rebuild(
 async def projecting(
     dsn: str, log: Log, generation: Generation, settings: ProjectionSettings | None = None
 ) -> AsyncIterator[Worker]:
-    """Run a worker of a generation for as long as the block lasts."""
+    """Run a worker of a generation for as long as the block lasts.
+
+    What ends the block, or the worker by a defect, is raised as it is.
+    """
     chosen = settings or ProjectionSettings(
         generation=generation.number, schema_name=generation.schema_name
     )
@@ -119,6 +123,8 @@ async def projecting(
                 yield worker
             finally:
                 stop.set()
+    except BaseExceptionGroup as ended:
+        raise ended.exceptions[0] from ended
     finally:
         await pool.close()
 
@@ -139,6 +145,7 @@ class _Succession:
         self, start: Mapping[Partition, int], on_progress: Callable[[int, int], None]
     ) -> int:
         """Fill the new tables until they have taken over; return how many records are in them."""
+        pause_s = _LOOK_S
         while True:
             targets = dict(start)
             for partition, position in (await self._positions(self._live)).items():
@@ -146,7 +153,8 @@ class _Succession:
             await self._pass(targets, on_progress)
             if await self._take_over():
                 break
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _PAUSE_S_MAX)
         records = sum((await self._positions(self._built)).values())
         on_progress(records, records)
         return records
@@ -162,8 +170,9 @@ class _Succession:
     async def _take_over(self) -> bool:
         """Stop the live tables, let the new ones pass them, switch; tell whether it happened."""
         live = self._live
-        await seize(self._connection, live.number, self._owner, SEIZED_S)
         try:
+            if not await seize(self._connection, live.number, self._owner, SEIZED_S):
+                return False
             async with asyncio.timeout(PASS_S):
                 await self._pass(await self._positions(live), lambda _done, _total: None)
             return await switch(self._connection, live, self._built, self._owner)
