@@ -10,7 +10,7 @@ from trialog.run_context import current_run
 from trialog.run_lifecycle import find_run
 from trialog.settings import job_run_names, named_variable, session_of
 from trialog_schemas import names
-from trialog_schemas.errors import ResourceNotFoundError, ValidationError
+from trialog_schemas.errors import ResourceNotFoundError, UnavailableError, ValidationError
 
 if TYPE_CHECKING:
     from trialog.settings import Session
@@ -34,15 +34,15 @@ def load_run(
         experiment_name, run_name: which run. Without a run's name it is the one whose block this
             thread or task is in, then the one that `TRIALOG_EXPERIMENT` and `TRIALOG_RUN` name.
         session: where and as whom; None takes the environment, or the session of the current run.
-        timeout_s: how long to wait for a run that another process is about to create; None waits
-            as long as it takes.
+        timeout_s: how long to wait for a run that another process is about to create, and for a
+            service that is away; None waits as long as it takes.
         sagemaker_session: another name for `session`.
 
     Raises:
         ValidationError: a run's name without its experiment's, or a name that is not legal.
         RuntimeError: no names are given and nothing else names a run.
         ResourceNotFoundError: there is no such run, or still none.
-        UnavailableError: the service cannot be reached.
+        UnavailableError: the service cannot be reached, or still not.
     """
     chosen, deadline = session_of(session, sagemaker_session), Deadline(timeout_s)
     if experiment_name is not None:
@@ -92,7 +92,7 @@ def _load(session: Session, experiment_name: str, run_name: str, deadline: Deadl
     while True:
         try:
             return Run.existing(find_run(endpoint, experiment_name, run_name), endpoint)
-        except ResourceNotFoundError:
+        except (ResourceNotFoundError, UnavailableError):
             if deadline.left_s <= 0:
                 raise
         deadline.pause()

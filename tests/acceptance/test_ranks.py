@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,13 +18,16 @@ import trialog
 from tests.acceptance import rank_program
 from tests.acceptance.rank_program import STEPS, loss_at
 from tests.services.ports import free_port
+from tests.services.proxy import Proxy
 from tests.services.trialog import wait_until
 from trialog.adoption import sync_spools
 from trialog.client import Client
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
+    from tests.services.trialog import TrialogService
     from trialog.answers import EventAnswer
 
 END_TIMEOUT_S = 50.0
@@ -174,6 +179,28 @@ def test_rank_0_creates_the_run_that_the_others_wait_for(
     wait_until(lambda: run.metrics["rank1/loss"].count == STEPS + 1, "the late rank's last step")
     assert steps_of(run) == {0: STEPS + 1, 1: STEPS + 1, 2: STEPS}
     assert run.status == "Completed"
+
+
+# B8
+@pytest.mark.parametrize("service", ["embedded"], indirect=True)
+def test_rank_that_waits_for_its_run_waits_for_the_service_as_well(
+    service: TrialogService, session: trialog.Session, experiment_name: str, tmp_path: Path
+) -> None:
+    """One that starts beside the service is not too early; without a time it is told at once."""
+    parts = urlsplit(service.url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    names = (experiment_name, "job-4")
+    with trialog.Run(*names, session), Proxy((parts.hostname, parts.port)) as proxy:
+        away = trialog.Session(url=f"http://{proxy.address}", spool_dir=tmp_path)
+        proxy.refuse()
+        for timeout_s in (0.0, 0.5):
+            with pytest.raises(trialog.UnavailableError):
+                trialog.load_run(*names, away, timeout_s=timeout_s)
+        coming = threading.Timer(0.5, proxy.accept)
+        coming.start()
+        assert trialog.load_run(*names, away, timeout_s=30).status == "InProgress"
+        coming.join()
 
 
 # B7 B8
