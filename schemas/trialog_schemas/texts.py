@@ -61,5 +61,6 @@ def odd_character(text: str, is_legal: Callable[[str], bool]) -> str:
     and shows what has no look at all.
     """
     place, odd = next((at, one) for at, one in enumerate(text, 1) if not is_legal(one))
-    name = unicodedata.name(odd, "")
+    # Of Unicode 3.2 in every Python: what a replay says must not depend on who replays.
+    name = unicodedata.ucd_3_2_0.name(odd, "")
     return f"U+{ord(odd):04X}{' ' if name else ''}{name} as character {place}"
