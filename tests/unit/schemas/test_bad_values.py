@@ -218,7 +218,7 @@ def test_text_that_cannot_be_is_refused_everywhere() -> None:
         ("loss\n", "U+000A as character 5"),
         ("lo ss", "U+0020 SPACE as character 3"),
         ("lo\u00a0ss", "U+00A0 NO-BREAK SPACE as character 3"),
-        ("loss\U0001f600", "U+1F600 as character 5"),  # younger than the names that all Pythons have
+        ("loss\U0001f600", "U+1F600 as character 5"),  # its name is not in every Python
     ],
 )
 def test_character_that_looks_like_another_is_named(name: str, odd: str) -> None:
