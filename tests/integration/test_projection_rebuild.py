@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from trialog_server.log.base import Log, NewRecord
     from trialog_server.postgres.pool import Pool
+    from trialog_server.project.worker import Worker
 
 pytestmark = pytest.mark.postgres
 
@@ -98,6 +99,15 @@ async def wait_all_applied(pool: Pool, log: Log, generation: int) -> None:
     """Wait until a generation has everything that is in the log now."""
     bounds = await log.bounds(topic_partitions(log))
     await wait_records(pool, generation, sum(end for _, end in bounds.values()))
+
+
+async def wait_without_claims(worker: Worker) -> None:
+    """Wait until a worker has seen, when it next looks after its leases, that it has none."""
+    async with asyncio.timeout(20):
+        while True:
+            if not worker._leases.claims:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def wait_records(pool: Pool, generation: int, records: int) -> None:
@@ -210,7 +220,7 @@ async def test_worker_of_replaced_tables_moves_them_no_more(
         live = await live_generation(pool)
         async with projecting(postgres_url, log, live):
             await wait_all_applied(pool, log, live.number)
-        assert not worker._leases.claims
+        await wait_without_claims(worker)
     assert await count(pool, "gen_1.metric_chunks") == 1
     assert await pool.fetchval("SELECT sum(points) FROM live.run_states") == 2
 
@@ -274,6 +284,24 @@ async def test_way_back_that_was_interrupted_is_no_beginning_of_a_rebuild(
     expected = await schema_digests(postgres_url, "gen_2")
     assert (await rebuild(postgres_url, log, unheard)).generation == 3
     assert await schema_digests(postgres_url, "gen_3") == expected
+
+
+async def test_rebuild_waits_for_a_worker_that_is_frozen_in_its_batch(
+    pool: Pool, log: Log, postgres_url: str
+) -> None:
+    """The row of its lease is locked until Postgres ends its silent session."""
+    await log.append(mixed_records())
+    await project(pool, log)
+    frozen = await asyncpg.connect(
+        postgres_url, server_settings={"idle_in_transaction_session_timeout": "700"}
+    )
+    await frozen.execute("BEGIN")
+    await frozen.execute("UPDATE trialog.leases SET chain = ''")
+    assert (await rebuild(postgres_url, log, unheard)).generation == 2
+    assert frozen.is_closed()
+    assert await schema_digests(postgres_url, "gen_2") == await schema_digests(
+        postgres_url, "gen_1"
+    )
 
 
 async def test_rebuild_forgets_what_a_dead_verification_left(

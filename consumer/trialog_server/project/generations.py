@@ -55,6 +55,11 @@ class Generation:
         """Tell whether it was live and was replaced; a way back may have been begun to it."""
         return self.status != "live" and self.was_live
 
+    @property
+    def is_useless(self) -> bool:
+        """Tell whether a verification died over it, or a later one than it is kept."""
+        return self.is_unfinished("verify") or (self.status == "old" and not self.was_live)
+
 
 async def read_generations(connection: Connection | Pool) -> list[Generation]:
     """Return all generations, the newest first."""
@@ -77,7 +82,7 @@ async def read_positions(connection: Connection | Pool, generation: int) -> dict
 async def rebuilding(dsn: str) -> AsyncIterator[Connection]:
     """Give a session that is the only one to rebuild this database for as long as it lasts.
 
-    What a verification left that died is forgotten first.
+    What others left behind is forgotten first.
 
     Raises:
         ResourceInUseError: another one rebuilds it.
@@ -94,8 +99,7 @@ async def rebuilding(dsn: str) -> AsyncIterator[Connection]:
                     "end",
                     field="rebuild",
                 )
-            found = await read_generations(connection)
-            await drop(connection, [one for one in found if one.is_unfinished("verify")])
+            await drop_useless(connection)
             yield connection
         finally:
             await connection.close()
@@ -151,6 +155,11 @@ async def reopen_generation(connection: Connection) -> Generation:
     return kept[0]
 
 
+async def drop_useless(connection: Connection) -> None:
+    """Forget what nobody will ever read; in no verification of one's own."""
+    await drop(connection, [one for one in await read_generations(connection) if one.is_useless])
+
+
 async def drop(connection: Connection, generations: Iterable[Generation]) -> None:
     """Forget generations that nobody reads."""
     for one in generations:
@@ -197,8 +206,8 @@ async def switch(connection: Connection, live: Generation, built: Generation, ow
             await connection.execute(load_query("limit_lock_wait"), LOCK_WAIT, STALL_MAX)
             if not await _is_ahead(connection, live, built, owner):
                 return False
-            found = await read_generations(connection)
-            await drop(connection, [one for one in found if one.status == "old"])
+            # One is kept. It is dropped later: that takes locks which may be long in coming.
+            await connection.execute(load_query("give_up_kept"))
             # One is live at any moment, says an index: the old one must leave first.
             await connection.execute(load_query("set_generation_status"), live.number, "old")
             await connection.execute(load_query("set_generation_status"), built.number, "live")

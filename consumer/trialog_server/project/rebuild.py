@@ -25,6 +25,7 @@ from trialog_schemas.errors import UnavailableError
 from trialog_server.log.base import topic_partitions
 from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.project.generations import (
+    drop_useless,
     give_back,
     is_reached,
     live_generation,
@@ -97,6 +98,7 @@ async def rebuild(
             records = await _Succession(connection, worker, live, built).complete(
                 start, on_progress
             )
+        await drop_useless(connection)
     return Rebuilt(built.number, live.number, records)
 
 
