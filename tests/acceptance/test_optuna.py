@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import optuna
@@ -19,39 +20,17 @@ from trialog.integrations.optuna import TrialogCallback
 from trialog.integrations.trial_runs import run_name_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from trialog.run_view import RunView
 
-FAILING, PRUNED = 5, 4
-"""Trial 3 of each five fails, trial 1 of each four is pruned; none of 20 is both but number 13."""
+EXAMPLES = Path(__file__).parents[2] / "producer" / "examples"
 
-# One of several processes that work on one study, as a user's script would be.
-_WORKER = """
-import json, sys
-import optuna
-import trialog
-from trialog.integrations.optuna import TrialogCallback
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+"""Optuna's words for how a trial ended, and ours."""
 
-def objective(trial):
-    x = trial.suggest_float("x", -1.0, 1.0)
-    trial.suggest_categorical("kernel", ["rbf", "linear", None])
-    for step in range(3):
-        trial.report(x * x + 1 / (step + 1), step)
-        if step == 1 and trial.number % 4 == 1:
-            raise optuna.TrialPruned
-    if trial.number % 5 == 3:
-        raise ValueError("no convergence")
-    return x * x
-
-task = json.loads(sys.argv[1])
-backend = optuna.storages.journal.JournalFileBackend(task["journal"])
-study = optuna.load_study(
-    study_name="two layers", storage=optuna.storages.JournalStorage(backend)
-)
-callback = TrialogCallback(task["experiment"], session=trialog.Session(**task["session"]))
-study.optimize(objective, task["trials"], catch=(ValueError,), callbacks=[callback])
-"""
+SHARES = (7, 7, 6)
+"""How many of 20 trials each process does."""
 
 
 def by_number(experiment_name: str, session: trialog.Session) -> dict[int, RunView]:
@@ -62,32 +41,31 @@ def by_number(experiment_name: str, session: trialog.Session) -> dict[int, RunVi
     return {int(run.tags["optuna.trial"]): run for run in runs}
 
 
-def expected_state(number: int) -> str:
-    """The state that a trial of the workers ends in."""
-    if number % PRUNED == 1:
-        return "pruned"
-    return "failed" if number % FAILING == 3 else "complete"
-
-
-def optimize_in_processes(
-    session: trialog.Session, experiment_name: str, journal: Path, trials: list[int]
-) -> optuna.Study:
-    """Let so many processes do so many trials each; return the study."""
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-    study = optuna.create_study(study_name="two layers", storage=storage)
-    fields = {"url": session.url, "kafka": session.kafka, "spool_dir": str(session.spool_dir)}
-    task = {"journal": str(journal), "experiment": experiment_name, "session": fields}
+def search_in_processes(session: trialog.Session, experiment_name: str, journal: Path) -> str:
+    """Let the example's processes share a study; return what the last one to end said."""
+    environment = {"TRIALOG_URL": str(session.url), "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
+    if session.kafka is not None:
+        environment["TRIALOG_KAFKA"] = session.kafka
+    arguments = [sys.executable, str(EXAMPLES / "optuna_search.py"), experiment_name, str(journal)]
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", _WORKER, json.dumps({**task, "trials": count})],
+            [*arguments, str(trials), str(seed)],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for count in trials
+        for seed, trials in enumerate(SHARES, start=3)
     ]
-    said = [worker.communicate(timeout=50)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * len(trials), said
-    return study
+    said = [worker.communicate(timeout=50) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * len(workers), said
+    return max((out for out, _ in said), key=len)
+
+
+def study_of(experiment_name: str, journal: Path) -> optuna.Study:
+    """Return the study as Optuna keeps it."""
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    return optuna.load_study(study_name=experiment_name, storage=storage)
 
 
 def say(session: trialog.Session, *arguments: str) -> str:
@@ -98,9 +76,10 @@ def say(session: trialog.Session, *arguments: str) -> str:
     return done.stdout
 
 
-def check_readers(session: trialog.Session, experiment_name: str) -> None:
+def check_readers(
+    session: trialog.Session, experiment_name: str, states: Mapping[str, str]
+) -> None:
     """Hold what list, compare, show and the API tell of the trials' states against the study."""
-    states = {f"two-layers-{number}": expected_state(number) for number in range(20)}
     statuses = {
         name: "Failed" if state == "failed" else "Completed" for name, state in states.items()
     }
@@ -109,14 +88,14 @@ def check_readers(session: trialog.Session, experiment_name: str) -> None:
     assert dict(zip(frame["run_name"], frame["status"], strict=True)) == statuses
     has_value = dict(zip(frame["run_name"], frame["value"].notna(), strict=True))
     assert has_value == {name: state == "complete" for name, state in states.items()}
-    assert frame["intermediate_value"].notna().all()
 
     listed = [line.split()[:2] for line in say(session, "list", experiment_name).splitlines()]
     compared = say(session, "compare", experiment_name, "--tag", "optuna.state").splitlines()
     for name, state in states.items():
         assert [name, statuses[name]] in listed
         assert [name, statuses[name], state] in [line.split()[:3] for line in compared]
-    shown = say(session, "show", experiment_name, "two-layers-1")
+    pruned = next(name for name, state in states.items() if state == "pruned")
+    shown = say(session, "show", experiment_name, pruned)
     assert "pruned" in next(line for line in shown.splitlines() if "optuna.state" in line)
     answers = Client(session.resolve()).runs(experiment_name, {})["runs"]
     assert {one["run_name"]: one["tags"]["optuna.state"] for one in answers} == states
@@ -128,25 +107,37 @@ def test_twenty_trials_of_three_processes_are_twenty_runs(
     session: trialog.Session, experiment_name: str, tmp_path: Path
 ) -> None:
     """Each has what Optuna's own storage has of it; pruned and failed trials are told apart."""
-    study = optimize_in_processes(session, experiment_name, tmp_path / "journal", [7, 7, 6])
+    said = search_in_processes(session, experiment_name, tmp_path / "journal")
+    study = study_of(experiment_name, tmp_path / "journal")
     runs = by_number(experiment_name, session)
     assert sorted(runs) == list(range(20))
+    states = {trial.number: STATES[trial.state.name] for trial in study.get_trials()}
+    assert set(states.values()) == {"complete", "pruned", "failed"}
     for trial in study.get_trials():
-        run, state = runs[trial.number], expected_state(trial.number)
-        assert run.run_name == f"two-layers-{trial.number}"
-        assert run.tags["optuna.study"] == "two layers"
+        run, state = runs[trial.number], states[trial.number]
+        assert run.run_name == f"{experiment_name}-{trial.number}"
+        assert run.tags["optuna.study"] == experiment_name
         assert run.tags["optuna.state"] == state
         assert run.status == ("Failed" if state == "failed" else "Completed")
         assert run.parameters == trial.params
-        series = run.metric_series("intermediate_value")
-        assert dict(zip(series["step"], series["value"], strict=True)) == trial.intermediate_values
+        reported = {}
+        if trial.intermediate_values:
+            series = run.metric_series("intermediate_value")
+            reported = dict(zip(series["step"], series["value"], strict=True))
+        assert reported == trial.intermediate_values
         final = run.metrics.get("value")
         assert (None if final is None else final.last) == (
             trial.value if state == "complete" else None
         )
+    best = f"{experiment_name}-{study.best_trial.number}"
     found = trialog.compare(experiment_name, order_by="metrics.value ASC", session=session)
-    assert found["run_name"].iloc[0] == f"two-layers-{study.best_trial.number}"
-    check_readers(session, experiment_name)
+    assert found["run_name"].iloc[0] == best
+    assert said.splitlines()[0].split() == [
+        "run_name", "tags.optuna.state", "rate", "momentum", "value"
+    ]  # fmt: skip
+    check_readers(
+        session, experiment_name, {runs[number].run_name: state for number, state in states.items()}
+    )
 
 
 # G6
