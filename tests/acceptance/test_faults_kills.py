@@ -187,20 +187,23 @@ def test_run_of_a_killed_trainer_is_stale_until_it_is_heard_of_again(
     wait_until(lambda: not living.run()["is_stale"], "what goes on is not stale")
 
     sync(faulty, session)
-    wait_until(lambda: not run.is_stale, "the rest of it has arrived")
     assert silent_since is not None
-    assert run.last_event_time is not None
-    assert run.last_event_time > silent_since
-
+    wait_until(lambda: (run.last_event_time or silent_since) > silent_since, "the rest arrives")
     wait_until(lambda: run.is_stale, "it is silent again")
     assert events_of(session, run)[: len(events)] == events  # nobody wrote that it was stale
     again = trialog.Run(killed.experiment_name, killed.run_name, session, resume=True)
     with again:
-        again.wait(30)
-        assert not again.is_stale
+        wait_until(lambda: is_heard(again), "it is heard of again")
     again.wait(30)
     assert (again.status, again.is_stale) == ("Completed", False)
     end_and_check(faulty, [living])
+
+
+def is_heard(run: trialog.Run) -> bool:
+    """Log a point and tell whether the silence is over; on a busy machine it may begin again."""
+    run.log_metric("again", 1.0)
+    run.wait(30)
+    return not run.is_stale
 
 
 def events_of(session: trialog.Session, run: trialog.Run) -> list[str | None]:

@@ -118,7 +118,6 @@ def test_edited_row_is_found_and_a_rebuild_mends_it(
     assert text.count("learning_rate") == 2
     assert ended(tampered, "rebuild")[0] == 0
     assert run.parameters == {"learning_rate": 0.125}
-    assert ended(tampered, "verify")[0] == 0
 
 
 # K6
@@ -147,14 +146,15 @@ def test_history_that_was_rewritten_as_a_whole_is_found_by_a_checkpoint_kept_els
         "(SELECT max(log_offset) - 1 FROM trialog.log_records WHERE key = $1)",
         run.run_id,
     )
-    assert ended(tampered, "verify")[0] == 1
     assert ended(tampered, "rebuild")[0] == 0
     assert "learning_rate" not in run.parameters
-    assert ended(tampered, "verify")[0] == 0
     status, output = ended(tampered, *checking, "--json")
     assert status == 1
     answer = answer_of(output)
     assert answer["is_clean"] is False
+    assert {table["findings_count"] for table in answer["tables"]} == {0}  # type: ignore[attr-defined]
+    chains = [(one["live_chain"], one["replay_chain"]) for one in answer["partitions"]]  # type: ignore[attr-defined]
+    assert [live for live, _ in chains] == [replayed for _, replayed in chains]
     assert answer["checkpoint"]["broken"] == [  # type: ignore[index]
         {"topic": "trialog.events.v1", "partition": partition_of(run.run_id, 4)}
     ]
@@ -164,7 +164,7 @@ def test_history_that_was_rewritten_as_a_whole_is_found_by_a_checkpoint_kept_els
 
 
 # K4 K2
-def test_rebuild_that_is_killed_leaves_the_service_as_it_was(
+async def test_rebuild_that_is_killed_leaves_the_service_as_it_was(
     tampered: Faulty, tmp_path: Path, experiment_name: str
 ) -> None:
     """SIGKILL in the middle: the live tables go on, and the next rebuild takes over the rest."""
@@ -173,9 +173,13 @@ def test_rebuild_that_is_killed_leaves_the_service_as_it_was(
     with trialog.Run(experiment_name, "killed", session) as run:
         run.log_metric("loss", 1.0)
         run.wait(30)
-        with command(tampered, "rebuild") as running:
-            wait_until(lambda: len(tampered.query(BUILDING)) == 1, "a generation is being built")
-            running.kill()
+        reader = await asyncpg.connect(tampered.service.postgres_url)
+        async with reader.transaction():  # a question that lasts: no tables are exchanged under it
+            await reader.execute("SELECT FROM live.record_index LIMIT 0")
+            with command(tampered, "rebuild") as running:
+                wait_until(lambda: len(tampered.query(BUILDING)) == 1, "one is being built")
+                running.kill()
+        await reader.close()
         assert live_generation(tampered) == before
         run.log_metric("loss", 2.0)
         run.wait(30)

@@ -30,9 +30,12 @@ ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
 """Where the way between this process and the service is what fails, whatever the log."""
 
 STALL_S = 0.8
-GAP_S_MAX = 0.75 * STALL_S
-"""A loop that waited for the service would stand still for the whole stall. Far more than 1 ms,
-because the machine that tests run on may be busy."""
+GAP_S_MAX = 0.5 * STALL_S
+"""A loop that waited for the service would stand still for the whole stall, a thread beside it not:
+by how much more the loop may stand still than the thread does, on a machine that may be busy."""
+
+LET_GO_S = 4.0
+"""Far less than waits for a service that does not answer, and enough for a busy machine."""
 
 LEFT_IN_HASTE = """
 import asyncio, json, sys
@@ -51,11 +54,14 @@ except TimeoutError:
 
 
 class Ticker:
-    """Ticks once a millisecond, as long as the event loop lets it."""
+    """Ticks once a millisecond, as long as the event loop lets it; beside it, so does a thread."""
 
     def __init__(self) -> None:
         self.longest_gap_s = 0.0
         self.ticks = 0
+        self.machines_gap_s = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._tick_beside, daemon=True)
 
     async def tick(self) -> None:
         """Tick until cancelled."""
@@ -67,13 +73,36 @@ class Ticker:
             self.ticks += 1
             last_s = now_s
 
+    def _tick_beside(self) -> None:
+        last_s = time.monotonic()
+        while not self._ended.wait(0.001):
+            now_s = time.monotonic()
+            self.machines_gap_s = max(self.machines_gap_s, now_s - last_s)
+            last_s = now_s
+
+    def start_beside(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def end_beside(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def loops_gap_s(self) -> float:
+        """How much longer the loop has stood still than the machine."""
+        return self.longest_gap_s - self.machines_gap_s
+
 
 @contextlib.asynccontextmanager
 async def ticking() -> AsyncIterator[Ticker]:
     """Tick beside the block."""
     ticker = Ticker()
+    ticker.start_beside()
     task = asyncio.create_task(ticker.tick())
     yield ticker
+    ticker.end_beside()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
@@ -150,7 +179,7 @@ async def test_event_loop_goes_on_while_the_service_is_slow(
         run.log_metric("loss", 0.3)
         await stalled(proxy, run.__aexit__(None, None, None))
         await stalled(proxy, run.wait_async(30))
-    assert ticker.longest_gap_s < GAP_S_MAX
+    assert ticker.loops_gap_s < GAP_S_MAX
     assert ticker.ticks > 100
     assert (run.status, run.metrics["loss"].count) == ("Completed", 3)
 
@@ -177,7 +206,7 @@ async def test_event_loop_goes_on_while_the_service_is_away(
             await run.wait_async(0.1)
         await asyncio.to_thread(proxy.accept)
         await run.wait_async(30)
-    assert ticker.longest_gap_s < GAP_S_MAX
+    assert ticker.loops_gap_s < GAP_S_MAX
     assert (run.status, run.failure_message) == ("Failed", "my own")
     assert run.metrics["loss"].count == 1
 
@@ -266,7 +295,7 @@ async def test_task_cancelled_while_it_enters_leaves_no_run_open(
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2), run:
             pytest.fail("it was entered")
-    assert time.monotonic() - began_s < 0.2 + GAP_S_MAX
+    assert time.monotonic() - began_s < LET_GO_S
     assert current_run() is None
     with pytest.raises(RuntimeError, match="entered already"):
         run.__enter__()
@@ -358,7 +387,7 @@ async def test_task_cancelled_while_it_leaves_has_ended_its_run(
     began_s = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began_s < GAP_S_MAX
+    assert time.monotonic() - began_s < LET_GO_S
     await asyncio.to_thread(proxy.resume)
     run = await ended_run(session, experiment_name, "one")
     assert (run.status, run.metrics["loss"].count) == ("Completed", 1)

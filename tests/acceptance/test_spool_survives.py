@@ -110,6 +110,11 @@ def said_of(logged: list[EventDict], what: str) -> list[dict[str, object]]:
     return found
 
 
+def wait_said(logged: list[EventDict], what: str, times: int) -> None:
+    """Wait until the sender has noticed and said it so often."""
+    wait_until(lambda: len(said_of(logged, what)) == times, f"{what!r} is said")
+
+
 def log_and_flush(run: trialog.Run, steps: range) -> None:
     """Log with nobody to send it to, and wait for it in vain."""
     for step in steps:
@@ -127,11 +132,13 @@ def test_service_that_goes_and_comes_is_said_once_each_time(
         url = f"http://{proxy.address}"
         through = trialog.Session(url=url, spool_dir=session.spool_dir)
         with trialog.Run(experiment_name, "one", through) as run:
-            for first in (0, 100):
+            for times, first in enumerate((0, 100), start=1):
                 proxy.refuse()
                 log_and_flush(run, range(first, first + 100))
+                wait_said(logged, "cannot be reached", times)
                 proxy.accept()
                 assert run.flush(30)
+                wait_said(logged, "is back", times)
         run.wait(30)
         assert run.metric_series("loss")["value"] == [float(step) for step in range(200)]
     (line, again) = said_of(logged, "cannot be reached")
