@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LOGS = ("embedded", "kafka")
 
+ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
+"""For what is the same whichever way the events take: what a program says, what the page shows."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs on Kafka, so that `-m "not kafka"` leaves it out."""

@@ -156,6 +156,8 @@ def test_file_that_is_missing_or_a_folder_raises_and_records_nothing(
                 run.log_file(str(path))
         with pytest.raises((IsADirectoryError, ValueError), match=tmp_path.name):
             run.log_file(str(tmp_path))
+        with pytest.raises(IsADirectoryError, match="log its files one by one"):
+            run.log_file("~")
         run.log_artifact("kept", "text")
     run.wait()
     assert read(session, run).keys() == {"kept"}
@@ -286,6 +288,7 @@ def test_artifact_31_is_refused_and_nothing_of_it_stored(
     assert len(told) == ARTIFACTS_MAX
     assert not {"text10", "file10"} & told.keys()
     assert run.read_artifact("text0") == b"new version"
+    assert [one.code for one in run.rejections] == ["artifact_limit"] * 3
     address = f"{session.url}/api/v1/artifacts/{sha256(content.encode())}"
     assert urllib3.request("HEAD", address).status == 404
 
@@ -294,7 +297,7 @@ def test_artifact_31_is_refused_and_nothing_of_it_stored(
 def test_file_of_5_mib_is_kept_and_one_byte_more_refused_before_it_is_sent(
     session: trialog.Session, experiment_name: str, tmp_path: Path
 ) -> None:
-    """5,242,880 bytes pass, 5,242,881 do not and are nowhere; an empty file is a file."""
+    """5,242,880 bytes pass, 5,242,881 and a TiB do not and are nowhere; an empty file is a file."""
     file = tmp_path / "weights.bin"
     content = os.urandom(BYTES_MAX)
     with trialog.Run(experiment_name, "one", session) as run:
@@ -305,6 +308,9 @@ def test_file_of_5_mib_is_kept_and_one_byte_more_refused_before_it_is_sent(
         assert "5242881 bytes" in str(error)
         assert error.limit == "5242880"
         refusal(*limit, run.log_artifact, "text", "é" * (BYTES_MAX // 2) + "x")
+        os.truncate(file, 2**40)  # of zeros that nobody has written
+        error = refusal(*limit, run.log_file, str(file), "weights")
+        assert f"{2**40} bytes" in str(error)
         file.write_bytes(content)
         run.log_file(str(file), "weights")
         file.write_bytes(b"")
@@ -356,11 +362,8 @@ def test_artifact_of_a_name_that_leads_out_of_its_folder_raises(
     (tmp_path / "file").write_bytes(b"content")
     with trialog.Run(experiment_name, "one", session) as run:
         for name in WAYS_OUT:
-            error = illegal(run.log_artifact, name, "text")
-            assert error.field == "artifact name"
-            if name:  # an empty name of a file is no name, which means its base name
-                error = illegal(run.log_file, str(tmp_path / "file"), name)
-                assert error.field == "artifact name"
+            assert illegal(run.log_artifact, name, "text").field == "artifact name"
+            assert illegal(run.log_file, tmp_path / "file", name).field == "artifact name"
         illegal(run.log_artifact, "notes", "text", "no media type")
         run.log_artifact("kept", "text")
     run.wait()

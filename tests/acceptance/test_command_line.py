@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.services.ports import free_port
 from trialog.__main__ import cli
 from trialog.sender import Sender
@@ -100,10 +101,6 @@ def log_until_it_fails(experiment: str, session: trialog.Session) -> None:
             run.log_parameter(f"p{number}", "x" * 100)
         run.wait()
         raise MemoryError("out of memory")
-
-
-ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
-"""For what does not read the log: the answers come from the read model."""
 
 
 # L3

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 import trialog
 from tests.acceptance.bulk import run_commands, runs_created
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.services.ports import free_port
 from trialog.__main__ import cli
 from trialog.sender import Sender
@@ -70,6 +71,7 @@ def refused(folder: Path, done: Result) -> str:
 
 
 # L3
+@ON_ONE_LOG
 def test_csv_has_a_row_for_every_run_of_every_page(filled: tuple[str, str], tmp_path: Path) -> None:
     """In the order asked for; values come back exactly; one line says how many."""
     output = tmp_path / "runs.csv"
@@ -87,6 +89,7 @@ def test_csv_has_a_row_for_every_run_of_every_page(filled: tuple[str, str], tmp_
 
 
 # L3
+@ON_ONE_LOG
 def test_json_has_what_show_tells_of_each_run(filled: tuple[str, str], tmp_path: Path) -> None:
     """Summaries, artifacts and typed parameters; a filter chooses; the summary is JSON, too."""
     output = tmp_path / "runs.txt"
@@ -105,6 +108,7 @@ def test_json_has_what_show_tells_of_each_run(filled: tuple[str, str], tmp_path:
 
 
 # L3
+@ON_ONE_LOG
 def test_parquet_has_typed_columns(filled: tuple[str, str], tmp_path: Path) -> None:
     """As pandas reads it: floats, times with their zone, missing values."""
     output = tmp_path / "runs.parquet"
@@ -117,6 +121,7 @@ def test_parquet_has_typed_columns(filled: tuple[str, str], tmp_path: Path) -> N
 
 
 # L3
+@ON_ONE_LOG
 def test_existing_file_stays_without_force(filled: tuple[str, str], tmp_path: Path) -> None:
     """It is replaced as a whole with it, also where the name is a link."""
     target, link = tmp_path / "runs.json", tmp_path / "newest.json"
@@ -132,6 +137,7 @@ def test_existing_file_stays_without_force(filled: tuple[str, str], tmp_path: Pa
 
 
 # L3
+@ON_ONE_LOG
 def test_refused_export_leaves_nothing(filled: tuple[str, str], tmp_path: Path) -> None:
     """Unknown experiment, bad filter, no folder, a folder as file, an ending without a format."""
     url, experiment = filled
@@ -165,6 +171,7 @@ def test_service_that_is_away_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 # L3
+@ON_ONE_LOG
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
 def test_disk_that_is_full_in_the_middle_leaves_nothing(
     filled: tuple[str, str], tmp_path: Path, kind: str
@@ -185,6 +192,7 @@ def test_disk_that_is_full_in_the_middle_leaves_nothing(
 
 
 # L3
+@ON_ONE_LOG
 def test_folder_that_takes_no_file_is_said(filled: tuple[str, str], tmp_path: Path) -> None:
     """The reason of the operating system, in one line."""
     output = tmp_path / ("x" * 300 + ".csv")
@@ -192,6 +200,7 @@ def test_folder_that_takes_no_file_is_said(filled: tuple[str, str], tmp_path: Pa
 
 
 # L3
+@ON_ONE_LOG
 def test_progress_is_shown_on_a_terminal(filled: tuple[str, str], tmp_path: Path) -> None:
     """How many runs of how many, on standard error; standard output has the result alone."""
     controller, terminal = pty.openpty()

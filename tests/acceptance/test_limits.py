@@ -20,7 +20,7 @@ import pytest
 import urllib3
 
 import trialog
-from tests.acceptance.conftest import LOGS
+from tests.acceptance.conftest import LOGS, ON_ONE_LOG
 from tests.acceptance.faulty import Faulty
 from tests.acceptance.programs import run_together
 from tests.acceptance.refusals import illegal, refusal
@@ -307,7 +307,7 @@ def work(session, index, name):
 
 # A14 D10 C8 B6 K3
 @pytest.mark.slow(reason="starts the service twice more and reads its log once more")
-@pytest.mark.parametrize("service", ["embedded"], indirect=True)
+@ON_ONE_LOG
 def test_policy_that_changes_holds_for_new_runs_and_a_replay_judges_alike(
     service: TrialogService,
     session: trialog.Session,

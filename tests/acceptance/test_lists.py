@@ -100,11 +100,16 @@ def test_runs_of_an_unknown_experiment_are_not_found_and_of_an_empty_one_none(
 ) -> None:
     """List and compare say ResourceNotFound, or give an empty list and table."""
     not_found = (trialog.ResourceNotFoundError, "ResourceNotFound")
-    for call in (trialog.Run.list, trialog.compare):
+    for call in (
+        trialog.Run.list,
+        lambda *a, **k: list(trialog.Run.iterate(*a, **k)),
+        trialog.compare,
+    ):
         error = refusal(*not_found, lambda call=call: call(experiment_name, session=session))
         assert repr(experiment_name) in str(error)
     trialog.Experiment.create(experiment_name, session=session)
     assert trialog.Run.list(experiment_name, session=session) == []
+    assert list(trialog.Run.iterate(experiment_name, session=session)) == []
     frame = trialog.compare(experiment_name, session=session)
     assert frame.empty
     assert list(frame.columns) == ["run_name", "creation_time", "status"]

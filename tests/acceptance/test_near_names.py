@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
-"""Who answers is the read model, whatever the log."""
 
 
 # A6 A8 B7 D15 E1

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from optuna.storages.journal import JournalFileBackend
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from trialog.__main__ import cli
 from trialog.client import Client
 from trialog.integrations.optuna import TrialogCallback
@@ -141,6 +142,7 @@ def test_twenty_trials_of_three_processes_are_twenty_runs(
 
 
 # G6
+@ON_ONE_LOG
 def test_tracked_objective_logs_to_its_run_and_keeps_each_ending(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -180,6 +182,7 @@ def test_tracked_objective_logs_to_its_run_and_keeps_each_ending(
 
 
 # G6
+@ON_ONE_LOG
 def test_threads_of_one_study_of_two_objectives_share_a_callback(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -202,6 +205,7 @@ def test_threads_of_one_study_of_two_objectives_share_a_callback(
 
 
 # G6
+@ON_ONE_LOG
 def test_study_that_is_run_again_keeps_both_times(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -232,6 +236,7 @@ def test_wrong_names_are_refused_before_the_first_trial() -> None:
 
 
 # G6
+@ON_ONE_LOG
 def test_metric_names_that_do_not_fit_the_study_are_refused(
     session: trialog.Session, experiment_name: str
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.pages import rows_of, run_page
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def train(run: trialog.Run, accuracy: float) -> None:
 
 
 # B16 E11 G7 G8
+@ON_ONE_LOG
 def test_page_shows_what_was_logged_and_that_a_run_was_reproduced(
     session: trialog.Session, experiment_name: str, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.refusals import illegal, refusal
 
 EXAMPLE = Path(__file__).parents[2] / "producer" / "examples" / "pipeline.py"
@@ -31,6 +32,7 @@ def start_pipeline(session: trialog.Session, *arguments: str) -> subprocess.Comp
 
 
 # G3
+@ON_ONE_LOG
 @pytest.mark.slow(reason="starts a pipeline of two processes three times")
 def test_each_start_of_a_pipeline_is_a_run_named_by_its_execution_id(
     session: trialog.Session, experiment_name: str

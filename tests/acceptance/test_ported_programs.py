@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.forked_programs import run_queues
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def done(
     return found
 
 
-on_embedded = pytest.mark.parametrize("service", ["embedded"], indirect=True)
 trains = pytest.mark.slow(reason="trains the programs of this file")
 
 
@@ -109,7 +109,7 @@ def test_ported_programs_differ_in_nothing_but_imports_and_what_trains(
 
 
 # A1 B1
-@on_embedded
+@ON_ONE_LOG
 @trains
 @pytest.mark.timeout(180)
 def test_ported_training_loop_logs_epochs_and_plots(
@@ -131,7 +131,7 @@ def test_ported_training_loop_logs_epochs_and_plots(
 
 
 # G6
-@on_embedded
+@ON_ONE_LOG
 @trains
 @pytest.mark.timeout(180)
 def test_ported_search_finds_its_best_trial(
@@ -148,7 +148,7 @@ def test_ported_search_finds_its_best_trial(
 
 
 # G5
-@on_embedded
+@ON_ONE_LOG
 @trains
 @pytest.mark.timeout(180)
 def test_ported_ensemble_goes_on_with_its_run_at_the_end(
@@ -163,7 +163,7 @@ def test_ported_ensemble_goes_on_with_its_run_at_the_end(
 
 
 # G7
-@on_embedded
+@ON_ONE_LOG
 @trains
 @pytest.mark.timeout(180)
 def test_ported_artifacts_have_their_direction_and_type(
@@ -186,7 +186,7 @@ def test_ported_artifacts_have_their_direction_and_type(
 
 
 # G8
-@on_embedded
+@ON_ONE_LOG
 @trains
 @pytest.mark.timeout(180)
 def test_ported_runs_of_one_seed_are_the_same(
@@ -200,7 +200,7 @@ def test_ported_runs_of_one_seed_are_the_same(
 
 
 # G3
-@on_embedded
+@ON_ONE_LOG
 @trains
 @pytest.mark.timeout(180)
 def test_ported_pipeline_has_the_steps_jobs_in_its_run(

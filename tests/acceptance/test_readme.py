@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 
 if TYPE_CHECKING:
     from tests.services.trialog import TrialogService
@@ -21,7 +20,7 @@ RUN_TIMEOUT_S = 50.0
 
 
 # L1
-@pytest.mark.parametrize("service", ["embedded"], indirect=True)
+@ON_ONE_LOG
 def test_ten_lines_of_the_readme_run(service: TrialogService, tmp_path: Path) -> None:
     """Copied into a file, the example logs a run and prints it in a table."""
     (code,) = re.findall(

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 import trialog
 from tests.acceptance.bulk import requests_counted, run_commands, runs_created
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.services.trialog import wait_until
 from trialog.__main__ import cli
 from trialog.client import Client
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from trialog_schemas.events import Body, RunCreated
 
 pytestmark = [
-    pytest.mark.parametrize("service", ["embedded"], indirect=True),
+    ON_ONE_LOG,
     pytest.mark.timeout(300),  # 10,000 runs are made first
 ]
 

@@ -267,10 +267,14 @@ def test_readers_see_one_generation_at_a_time(
 
 def test_command_on_a_folder_without_data_says_what_to_give(tmp_path: Path) -> None:
     """A mistyped folder is no new service; nothing is made in it."""
-    for name in ("rebuild", "verify"):
-        with ServiceProcess(name, "--data-dir", str(tmp_path / "nothing")) as running:
+    with contextlib.ExitStack() as stack:
+        started = [
+            stack.enter_context(ServiceProcess(name, "--data-dir", str(tmp_path / "nothing")))
+            for name in ("rebuild", "verify")
+        ]
+        for running in started:
             assert running.wait_ended() == 1
-        assert "give its folder with --data-dir" in running.output[-1]
+            assert "give its folder with --data-dir" in running.output[-1]
     assert not (tmp_path / "nothing").exists()
 
 
@@ -283,9 +287,8 @@ def test_command_on_a_service_that_is_stopped_works_on_its_folder(
         with trialog.Run(experiment_name, "kept", session) as run:
             run.log_parameter("lr", 0.1)
             run.wait(30)
-    for name in ("verify", "rebuild"):
-        with ServiceProcess(name, "--data-dir", str(service.data_dir)) as running:
-            assert running.wait_ended(END_TIMEOUT_S) == 0, running.output
+    with ServiceProcess("rebuild", "--data-dir", str(service.data_dir)) as running:
+        assert running.wait_ended(END_TIMEOUT_S) == 0, running.output
     assert not (service.data_dir / "postgres" / "postmaster.pid").exists()
     with service:
         assert trialog.load_run(experiment_name, "kept", session).parameters == {"lr": 0.1}

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.services.proxy import Proxy
 from tests.services.trialog import wait_until
 from trialog.run_context import current_run
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.services.trialog import TrialogService
-
-ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
-"""Where the way between this process and the service is what fails, whatever the log."""
 
 STALL_S = 0.8
 GAP_S_MAX = 0.5 * STALL_S

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
-"""What a program says as it ends does not depend on the log."""
 
 ENDINGS = """
 import json, signal, sys

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,7 @@ from tests.acceptance.bulk import run_commands, runs_created
 from trialog.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    pass
 
 
 # B13 B19 F6
@@ -70,25 +68,6 @@ def test_attributes_of_a_run_cannot_be_set(session: trialog.Session, experiment_
         run.metrics["loss"].last = 2.0  # type: ignore[misc]
 
 
-# D9
-def test_points_keep_their_times_in_microseconds(
-    session: trialog.Session, experiment_name: str
-) -> None:
-    """A time that is given is kept, one that is not is that of the call."""
-    at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    with trialog.Run(experiment_name, "one", session) as run:
-        run.log_metric("loss", 1.0, 1, at)
-        before = datetime.now(UTC).timestamp()
-        run.log_metric("loss", 1.0, 2)
-        after = datetime.now(UTC).timestamp()
-        with pytest.raises(TypeError, match="timestamp="):
-            run.log_metric("loss", 1.0, at)  # type: ignore[arg-type]
-        run.wait(30)
-        given, taken = run.metric_series("loss")["timestamp"]
-    assert datetime.fromtimestamp(given, UTC) == at
-    assert before - 1e-3 <= taken <= after + 1e-3
-
-
 # E7
 def test_models_come_back_with_everything_that_was_said(
     session: trialog.Session, experiment_name: str
@@ -112,80 +91,6 @@ def test_models_come_back_with_everything_that_was_said(
     assert (second.model_type, second.framework, second.size, second.sha256) == (None,) * 4
     with pytest.raises(trialog.ResourceNotFoundError, match="get them from that address"):
         run.read_artifact(first.name)
-
-
-# E3 E4 E6
-def test_files_are_logged_from_the_users_folder_and_what_is_none_raises(
-    session: trialog.Session,
-    experiment_name: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """`~` is expanded, the direction is kept; a folder or a missing file is the caller's error."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "data.bin").write_bytes(b"\0\1")
-    (tmp_path / "notes.json").write_text("{}")
-    with trialog.Run(experiment_name, "one", session) as run:
-        run.log_file("~/data.bin", is_output=False)
-        run.log_file(tmp_path / "notes.json", name="n", media_type="text/x-notes")
-        with pytest.raises(FileNotFoundError):
-            run.log_file("~/missing")
-        with pytest.raises(IsADirectoryError, match="log its files one by one"):
-            run.log_file("~")
-        with pytest.raises(trialog.ValidationError, match="artifact name"):
-            run.log_file("~/data.bin", name="")
-    run.wait(30)
-    told = [(one.name, one.media_type, one.size, one.is_output) for one in run.artifacts]
-    assert told == [
-        ("data.bin", "application/octet-stream", 2, False),
-        ("n", "text/x-notes", 2, True),
-    ]
-
-
-# E9
-def test_file_above_the_limit_is_refused_before_it_is_read_as_a_whole(
-    session: trialog.Session, experiment_name: str, tmp_path: Path
-) -> None:
-    """5,242,880 bytes pass, one more is refused with its size, as is a file of 1 TiB of zeros."""
-    exact, more, huge = (tmp_path / name for name in ("exact", "more", "huge"))
-    exact.write_bytes(bytes(5_242_880))
-    more.write_bytes(bytes(5_242_881))
-    with huge.open("wb") as file:
-        file.truncate(2**40)
-    with trialog.Run(experiment_name, "one", session) as run:
-        run.log_file(exact)
-        for path, size in ((more, 5_242_881), (huge, 2**40)):
-            with pytest.raises(trialog.LimitExceededError, match=f"has {size} bytes") as caught:
-                run.log_file(path)
-            assert caught.value.response["Error"]["Code"] == "ResourceLimitExceeded"
-            assert caught.value.limit == "5242880"
-    run.wait(30)
-    assert [(one.name, one.size) for one in run.artifacts] == [("exact", 5_242_880)]
-
-
-# E8
-def test_31st_artifact_is_refused_at_the_call(
-    session: trialog.Session, experiment_name: str
-) -> None:
-    """Texts, files and models count together; a new version of an old name is still taken."""
-    with trialog.Run(experiment_name, "one", session) as run:
-        for number in range(15):
-            run.log_artifact(f"text-{number:02}", "text")
-            run.log_model(f"s3://models/{number:02}")
-        calls: list[Callable[[], None]] = [
-            lambda: run.log_artifact("text-15", "text"),
-            lambda: run.log_model("s3://models/15"),
-            lambda: run.log_file(__file__),
-        ]
-        for call in calls:
-            with pytest.raises(ValueError, match="30 artifacts") as caught:
-                call()
-            assert isinstance(caught.value, trialog.LimitExceededError)
-        run.log_artifact("text-00", "other text")
-    run.wait(30)
-    assert len(run.artifacts) == 30
-    assert run.read_artifact("text-00") == b"other text"
-    assert [one.code for one in run.rejections] == ["artifact_limit"] * 3
 
 
 # A5 F6
@@ -220,20 +125,6 @@ def test_runs_beyond_a_page_are_reached_by_the_iterator(
     newest = [run.run_name for run in trialog.Run.iterate(experiment_name, session=session)]
     assert [run.run_name for run in page] == newest[:100]
     assert sorted(newest) == names
-
-
-# F2
-def test_runs_of_an_empty_experiment_are_an_empty_list(
-    session: trialog.Session, experiment_name: str
-) -> None:
-    """An empty experiment gives `[]`, an unknown one an error."""
-    trialog.Experiment.create(experiment_name, session=session)
-    assert trialog.Run.list(experiment_name, session=session) == []
-    assert list(trialog.Run.iterate(experiment_name, session=session)) == []
-    with pytest.raises(trialog.ResourceNotFoundError):
-        trialog.Run.list(f"{experiment_name}-x", session=session)
-    with pytest.raises(trialog.ResourceNotFoundError):
-        list(trialog.Run.iterate(f"{experiment_name}-x", session=session))
 
 
 # F1

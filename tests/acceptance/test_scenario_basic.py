@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.pages import rows_of, run_page
 from trialog.client import Client
 
@@ -61,6 +62,7 @@ def test_basic_example_gives_exactly_what_it_logged(
 
 
 # C4
+@ON_ONE_LOG
 def test_page_of_a_run_keeps_the_first_value_and_shows_the_refused_attempt(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -81,6 +83,7 @@ def test_page_of_a_run_keeps_the_first_value_and_shows_the_refused_attempt(
 
 
 # F7 G4
+@ON_ONE_LOG
 @pytest.mark.slow(reason="imports scikit-learn and trains with it six times")
 def test_compare_and_plot_example_finds_the_best_row_and_draws(
     session: trialog.Session, experiment_name: str, tmp_path: Path
@@ -98,6 +101,7 @@ def test_compare_and_plot_example_finds_the_best_row_and_draws(
 
 
 # B8 B22
+@ON_ONE_LOG
 @pytest.mark.slow(reason="starts four processes that import trialog")
 def test_distributed_example_has_what_each_rank_logged(
     session: trialog.Session, experiment_name: str
@@ -114,6 +118,7 @@ def test_distributed_example_has_what_each_rank_logged(
 
 
 # B3 G6
+@ON_ONE_LOG
 def test_many_trials_example_finds_the_best_of_its_runs(
     session: trialog.Session, experiment_name: str
 ) -> None:

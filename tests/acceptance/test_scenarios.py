@@ -16,6 +16,7 @@ import urllib3
 from sklearn.datasets import load_iris
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.forked_programs import run_queues
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def scenarios(
 
 
 # G2
-@pytest.mark.slow(reason="trains the four scenarios of this file, on each log")
+@ON_ONE_LOG
+@pytest.mark.slow(reason="trains the four scenarios of this file")
 @pytest.mark.timeout(180)
 def test_training_started_twice_finds_its_experiment_and_adds_three_trials(
     scenarios: dict[str, Scenario],
@@ -93,7 +95,8 @@ def test_training_started_twice_finds_its_experiment_and_adds_three_trials(
 
 
 # G5
-@pytest.mark.slow(reason="trains the four scenarios of this file, on each log")
+@ON_ONE_LOG
+@pytest.mark.slow(reason="trains the four scenarios of this file")
 @pytest.mark.timeout(180)
 def test_ensemble_is_a_run_with_a_child_for_each_member(scenarios: dict[str, Scenario]) -> None:
     """Each child has rows of its own; the parent ends last and takes parameters until then."""
@@ -130,7 +133,8 @@ KINDS = {
 
 
 # G7
-@pytest.mark.slow(reason="trains the four scenarios of this file, on each log")
+@ON_ONE_LOG
+@pytest.mark.slow(reason="trains the four scenarios of this file")
 @pytest.mark.timeout(180)
 def test_every_kind_of_artifact_comes_back_with_its_type(
     scenarios: dict[str, Scenario], tmp_path: Path
@@ -159,7 +163,8 @@ def test_every_kind_of_artifact_comes_back_with_its_type(
 
 
 # G8
-@pytest.mark.slow(reason="trains the four scenarios of this file, on each log")
+@ON_ONE_LOG
+@pytest.mark.slow(reason="trains the four scenarios of this file")
 @pytest.mark.timeout(180)
 def test_runs_of_one_seed_are_the_same_and_a_diff_shows_another_seed(
     scenarios: dict[str, Scenario],

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.dead_spools import POINTS, leave_dead_spools
 from tests.services.ports import free_port
 from trialog.spool_format import POINT_BYTES
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN_TIMEOUT_S = 50.0
-
-ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
-"""For what is the same whichever way the events take."""
 
 
 def start_sync(session: trialog.Session, *arguments: str) -> subprocess.Popen[str]:

@@ -13,6 +13,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.refusals import illegal
 from trialog.integrations.trial_runs import run_name_of
 from trialog.integrations.tuner import TunerCallback
@@ -83,6 +84,7 @@ def test_threads_of_a_search_make_a_run_of_each_trial(
 
 
 # G6
+@ON_ONE_LOG
 def test_hooks_of_many_trials_may_come_mixed_from_one_thread(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -118,6 +120,7 @@ def test_hooks_of_many_trials_may_come_mixed_from_one_thread(
 
 
 # G6
+@ON_ONE_LOG
 def test_exception_that_ends_a_search_is_told_by_its_open_trials(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -135,6 +138,7 @@ def test_exception_that_ends_a_search_is_told_by_its_open_trials(
 
 
 # G6
+@ON_ONE_LOG
 def test_trial_that_is_told_wrongly_is_refused_and_nothing_else_is_lost(
     session: trialog.Session, experiment_name: str
 ) -> None:
