@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from trialog_schemas.errors import UnavailableError
+from trialog_server.postgres.pool import POSTGRES_AWAY
 from trialog_server.read.ask import ACQUIRE_TIMEOUT_S, answering, ask
 
 if TYPE_CHECKING:
@@ -106,7 +107,12 @@ class AppliedPositions:
                 try:
                     await self._look_while_alive(connection)
                 finally:
-                    await connection.remove_listener(CHANNEL, self._hear)
+                    await self._stop_hearing(connection)
+
+    async def _stop_hearing(self, connection: Connection) -> None:
+        """Take the listener off; a lost connection has none, and must not hide a cancellation."""
+        with contextlib.suppress(*POSTGRES_AWAY):
+            await connection.remove_listener(CHANNEL, self._hear)
 
     async def _look_while_alive(self, connection: Connection) -> None:
         while not connection.is_closed():
