@@ -62,8 +62,23 @@ def run_commands(session: trialog.Session, bodies: Sequence[CatalogBody]) -> lis
     )
     assert answer.status == 200, answer.data
     told = orjson.loads(answer.data)
-    assert told["applied"] is True
+    if not told["applied"]:  # the machine is busy, and one answer waits no longer
+        told = _applied(session, told["position"])
     return cast("list[Refusal]", told["rejections"])
+
+
+def _applied(session: trialog.Session, position: str) -> dict[str, object]:
+    for _ in range(6):
+        answer = urllib3.request(
+            "GET",
+            f"{session.url}/api/v1/applied",
+            fields={"position": position, "wait_s": "10"},
+            timeout=60,
+        )
+        told: dict[str, object] = orjson.loads(answer.data)
+        if told["applied"]:
+            return told
+    raise AssertionError(f"{position} is not applied after a minute")
 
 
 def runs_created(experiment_name: str, run_names: Sequence[str]) -> list[RunCreated]:

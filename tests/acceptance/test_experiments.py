@@ -194,7 +194,7 @@ ILLEGAL_TAGS: dict[str, tuple[object, str, str]] = {
     "value a number": ({"k": 1}, "text", "1 of type int"),
     "key twice": ([{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}], "unique keys", "'k'"),
     "other keys": ([{"key": "k", "value": "v"}], "Key and Value", "'key'"),
-    "a text": ("k=v", "dict or list", "'k=v'"),
+    "a text": ("k=v", "dict or a list of {'Key': …, 'Value': …}", "'k=v'"),
 }
 
 

@@ -188,7 +188,7 @@ def test_up_in_a_folder_it_may_not_write_says_so_in_one_line(
     assert refused.output == [
         (
             f"Error: data folder {folder} cannot be written: Permission denied; make it this "
-            "user's, or give another with --data-dir"
+            "user's, or give another with --data-dir or TRIALOG_DATA_DIR"
         )
     ]
 

@@ -99,7 +99,13 @@ ROWS = [
     Row(
         errors.ValidationError,
         lambda _folder: names.check_run_name("a b"),
-        "run name 'a b' has a character outside A-Z a-z 0-9 - _; replace it by one of these",
+        "run name 'a b' has a character outside A-Z a-z 0-9 - _, U+0020 SPACE as character 2; "
+        "replace it by one of these",
+    ),
+    Row(
+        errors.WrongTypeError,
+        lambda _folder: trialog.Run("e", "r", "http://h"),  # type: ignore[arg-type]
+        "session is 'http://h' of type str; give a trialog.Session",
     ),
     Row(
         errors.NotNumericError,
