@@ -19,6 +19,7 @@ from trialog.client import Client
 from trialog.commands import send_command, under_policy
 from trialog.ids import new_id, now_us
 from trialog.newest_positions import newest_positions
+from trialog.notice_logger import notice_logger
 from trialog.policy import known_policy, note_policy
 from trialog.run_context import current_run
 from trialog.spool_facts import CatalogEvent, SpoolMeta
@@ -108,8 +109,16 @@ def find_run(endpoint: Endpoint, experiment_name: str, run_name: str) -> RunAnsw
     return Client(endpoint).run(experiment_name, run_name, newest)
 
 
-def create_run(endpoint: Endpoint, run: RunAnswer, parent: Run | None) -> Opening:
+def create_run(
+    endpoint: Endpoint, run: RunAnswer, parent: Run | None, client: Client | None = None
+) -> Opening:
     """Have the service create a run, or prepare it to be created later.
+
+    Args:
+        endpoint: the service, and as whom.
+        run: what it is to be.
+        parent: the run in whose block it is entered, or None.
+        client: asks the service; None makes one.
 
     Raises:
         ResourceInUseError: a live run has this name.
@@ -129,9 +138,16 @@ def create_run(endpoint: Endpoint, run: RunAnswer, parent: Run | None) -> Openin
     )
     catalog = None
     try:
-        limits = Limits.from_json(dict(send_command(endpoint, created)["limits"]))
-    except UnavailableError:
-        # Nobody answers: the run is kept in the spool under its own id and told later.
+        limits = Limits.from_json(dict(send_command(endpoint, created, client)["limits"]))
+    except UnavailableError as exc:
+        if not isinstance(exc.__cause__, OSError):
+            # Somebody is there, so that the sender may find nothing to say.
+            notice_logger().warning(
+                "the service does not create the run now; it is kept and created later",
+                run=f"{created.experiment_name}/{created.run_name}",
+                reason=exc.message,
+            )
+        # Nobody decides: the run is kept in the spool under its own id and told later.
         limits = known_policy(endpoint.url)
         kept = under_policy(endpoint, replace(created, if_taken="keep"))
         catalog = CatalogEvent(now_us(), body_json(kept).decode())

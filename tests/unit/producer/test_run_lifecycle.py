@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+import structlog
 
 import trialog
+from tests.unit.producer.answers import Answering
 from trialog.policy import note_policy
 from trialog.run_context import current_run, pop_run, push_run
 from trialog.run_lifecycle import (
@@ -201,6 +203,21 @@ def test_run_that_nobody_answers_for_is_told_of_later_with_its_tags(endpoint: En
     assert opening.catalog is not None
     said = orjson.loads(opening.catalog.body)
     assert (said["run_name"], said["tags"], said["if_taken"]) == ("r", {"k": "v"}, "keep")
+
+
+def test_run_that_the_service_does_not_decide_on_is_kept_and_that_is_said(
+    endpoint: Endpoint,
+) -> None:
+    """With its reason; where nobody answers at all it is the sender that says so, once."""
+    run = unborn_run(endpoint, "e", "r")
+    said = (503, {"error": {"code": "Unavailable", "message": "no worker is running"}})
+    for answer, expected in ((said, ["no worker is running"]), (ConnectionError("no"), [])):
+        service = Answering([answer])
+        with structlog.testing.capture_logs() as logged:
+            opening = create_run(endpoint, run, None, service.client(endpoint))
+        assert opening.catalog is not None
+        assert [line["reason"] for line in logged] == expected
+        assert [line["run"] for line in logged] == ["e/r"] * len(expected)
 
 
 # B4
