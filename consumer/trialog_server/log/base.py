@@ -72,8 +72,7 @@ class OffsetMissing(TrialogError):  # noqa: N818  the contract's word; it names 
     def __init__(self, partition: Partition, offset: int, start: int, end: int) -> None:
         super().__init__(
             f"offset {offset} of {partition.topic} partition {partition.number} is missing, the "
-            f"log has {start} to {end - 1}; restore the log, or rebuild the read model from what "
-            "is there"
+            f"log has {start} to {end - 1}; restore the log: nothing behind it is read without it"
         )
         self.partition = partition
         self.offset = offset

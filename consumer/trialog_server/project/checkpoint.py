@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,18 +89,21 @@ def make_key(path: Path) -> Ed25519PublicKey:
     """Write a new private key that only this user can read, and the public one beside it.
 
     Raises:
-        FileExistsError: the file is there; a key that has signed must not be lost.
+        FileExistsError: one of the files is there; a key that has signed must not be lost, nor the
+            one that proves it.
         OSError: it cannot be written.
     """
+    public_path = path.with_name(f"{path.name}.pub")
+    if public_path.exists():  # before the private one, which would have no other half
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(public_path))
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(file, "wb") as opened:
         opened.write(pem)
     public = key.public_key()
-    path.with_name(f"{path.name}.pub").write_bytes(
-        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    with public_path.open("xb") as opened:
+        opened.write(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return public
 
 

@@ -58,8 +58,14 @@ def test_checkpoint_comes_back_with_the_key_that_signed_it(signed: Path, key: Pa
 def test_key_is_readable_for_its_user_alone_and_never_replaced(key: Path) -> None:
     """A key that has signed would be lost with its file."""
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    public = key.with_name("key.pem.pub").read_bytes()
     with pytest.raises(FileExistsError):
         make_key(key)
+    key.unlink()  # kept elsewhere, say
+    with pytest.raises(FileExistsError, match=r"key\.pem\.pub"):
+        make_key(key)
+    assert not key.exists()
+    assert key.with_name("key.pem.pub").read_bytes() == public
 
 
 CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
