@@ -1,4 +1,4 @@
-"""What the rules refused, as values and as the errors that say it; must not judge or ask."""
+"""What the rules refused: values, errors, and the events that tell of it; must not judge or ask."""
 
 from __future__ import annotations
 
