@@ -193,6 +193,7 @@ async def test_rebuild_that_is_killed_leaves_the_service_as_it_was(
 
 
 # K4
+@ON_THE_EMBEDDED_LOG  # what is seized is in Postgres
 async def test_rebuild_that_is_interrupted_in_its_switch_gives_everything_back(
     tampered: Faulty,
 ) -> None:
@@ -217,6 +218,7 @@ async def test_rebuild_that_is_interrupted_in_its_switch_gives_everything_back(
 SEIZED = "SELECT 1 FROM trialog.leases WHERE owner LIKE 'rebuild/%'"
 
 
+@ON_THE_EMBEDDED_LOG
 def test_command_of_another_version_leaves_the_service_that_runs_alone(tampered: Faulty) -> None:
     """Tables are not migrated under a service; what to do is said instead."""
     migration = "name = '0004_was_live'"

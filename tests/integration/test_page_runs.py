@@ -72,14 +72,17 @@ async def test_page_counts_what_was_refused_missing_and_dropped(browser: Browser
 
 # B16 G5
 async def test_page_leads_from_a_run_to_its_parent_and_children(browser: Browser, api: Api) -> None:
-    """Links both ways, also into another experiment; a deleted child is gone."""
+    """Links both ways, also into another experiment; to a deleted run there is none."""
     experiment = await api.rows.experiment("family")
     other = await api.rows.experiment("elsewhere")
     parent = await api.rows.run(experiment, RunRow("parent"))
     for minute in range(101):
         row = RunRow(f"child-{minute}", minute, parent_run_id=parent)
         await api.rows.run(other if minute == 0 else experiment, row)
-    await api.rows.run(experiment, RunRow("gone", 200, parent_run_id=parent, is_deleted=True))
+    gone = await api.rows.run(
+        experiment, RunRow("gone", 200, parent_run_id=parent, is_deleted=True)
+    )
+    orphan = await api.rows.run(other, RunRow("orphan", 201, parent_run_id=gone))
     async with looking_at(browser, api, address=f"/#/runs/{parent.hex}") as (page, faults):
         await expect(page.get_by_role("heading", name="Children, the first 100")).to_be_visible()
         await page.get_by_role("button", name="Show more").click()
@@ -94,6 +97,12 @@ async def test_page_leads_from_a_run_to_its_parent_and_children(browser: Browser
         await expect(page.get_by_role("heading", level=1)).to_have_text("child-0")
         await page.locator("table.facts").get_by_role("link", name="parent").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("parent")
+
+        await page.evaluate(f"location.hash = '#/runs/{orphan.hex}'")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("orphan")
+        fact = page.locator("table.facts").get_by_role("row", name="parent")
+        await expect(fact).to_contain_text("a deleted run")
+        await expect(fact.get_by_role("link")).to_have_count(0)
     assert faults == []
 
 

@@ -178,7 +178,7 @@ async def test_deleted_runs_and_experiments_are_hidden(read: tuple[Pool, Rows]) 
 
 # B16
 async def test_get_run_by_id_and_by_name_is_the_same_run(read: tuple[Pool, Rows]) -> None:
-    """Both ways lead to one run, which names its parent."""
+    """Both ways lead to one run, which names its parent, if that is live and of the account."""
     pool, rows = read
     experiment = await rows.experiment("e")
     parent = await rows.run(experiment, RunRow("parent"))
@@ -188,6 +188,13 @@ async def test_get_run_by_id_and_by_name_is_the_same_run(read: tuple[Pool, Rows]
 
     assert run == await get_run_by_name(pool, ACCOUNT, "e", "child")
     assert (run.parent_run_name, run.parent_run_id) == ("parent", parent.hex)
+    await pool.execute("UPDATE gen_1.runs SET deleted_at = now() WHERE run_id = $1", parent)
+    orphan = await get_run(pool, ACCOUNT, child)
+    assert (orphan.parent_run_name, orphan.parent_run_id) == (None, parent.hex)
+    await pool.execute(
+        "UPDATE gen_1.runs SET deleted_at = NULL, account = 'other' WHERE run_id = $1", parent
+    )
+    assert (await get_run(pool, ACCOUNT, child)).parent_run_name is None
     with pytest.raises(ResourceNotFoundError):
         await get_run(pool, ACCOUNT, uuid4())
 

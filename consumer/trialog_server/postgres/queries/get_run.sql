@@ -38,7 +38,8 @@ SELECT
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
     page.parent_run_id,
     (SELECT parent.name FROM live.runs parent
-     WHERE parent.run_id = page.parent_run_id) AS parent_run_name,
+     WHERE parent.run_id = page.parent_run_id AND parent.account = page.account
+       AND parent.deleted_at IS NULL) AS parent_run_name,
     page.created_by,
     page.tags,
     s.tags AS tags_set,

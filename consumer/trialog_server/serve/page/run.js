@@ -32,12 +32,14 @@ export async function runView(runId) {
 }
 
 function factsOf(run) {
-  const parent = { run_id: run.parent_run_id, run_name: run.parent_run_name ?? "a deleted run" };
+  const parent = run.parent_run_name === null
+    ? "a deleted run"
+    : runLink({ run_id: run.parent_run_id, run_name: run.parent_run_name });
   return [
     ["experiment", link(experimentHash(run.experiment_name), run.experiment_name)],
     ["status", status(run)],
     ["failure", run.failure_message],
-    ["parent", parent.run_id ? runLink(parent) : null],
+    ["parent", run.parent_run_id ? parent : null],
     ["started", time(run.start_time)],
     ["ended", time(run.end_time)],
     ["last event", time(run.last_event_time)],
