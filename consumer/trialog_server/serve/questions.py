@@ -95,11 +95,12 @@ def check_lookup_name(field: str, name: str) -> str:
     return name
 
 
-def check_query(request: Request) -> None:
+async def check_query(request: Request) -> None:
     """Refuse a query field that the route does not have, or that is given twice.
 
     A dependency of every described route, so that a slip of the pen is noticed wherever it is made;
-    what a route takes is read from the document that describes it.
+    what a route takes is read from the document that describes it. It awaits nothing, but
+    FastAPI would send a plain function to a thread: 160 us more for each request.
 
     Raises:
         ValidationError: with the field.
