@@ -29,6 +29,9 @@ Purpose = Literal["rebuild", "verify"]
 REBUILD_LOCK = MIGRATION_LOCK + 1
 """Key of the advisory lock that only one rebuild of a database holds."""
 
+PATIENT = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+"""Settings of a session that compares whole tables, and whose snapshot waits for a replay."""
+
 LOCK_WAIT = "200ms"
 """How long a switch waits for a question; well below Postgres' deadlock_timeout of one second."""
 
@@ -90,7 +93,7 @@ async def rebuilding(dsn: str) -> AsyncIterator[Connection]:
     """
     try:
         connection = await asyncpg.connect(
-            dsn, server_settings={"application_name": "trialog rebuild", "statement_timeout": "0"}
+            dsn, server_settings={"application_name": "trialog rebuild", **PATIENT}
         )
         try:
             if not await connection.fetchval(load_query("take_rebuild_lock"), REBUILD_LOCK):

@@ -29,6 +29,7 @@ from trialog_server.log.base import Partition
 from trialog_server.postgres.queries import load_query
 from trialog_server.project.digests import TABLES, TableDigest, table_digest, table_lines
 from trialog_server.project.generations import (
+    PATIENT,
     drop,
     live_generation,
     open_generation,
@@ -145,7 +146,7 @@ async def live_chains(dsn: str) -> dict[Partition, tuple[int, str]]:
 async def _snapshot(dsn: str) -> AsyncIterator[Connection]:
     """Give a session that sees the database as it is now, however long it looks."""
     connection = await asyncpg.connect(
-        dsn, server_settings={"application_name": "trialog verify", "statement_timeout": "0"}
+        dsn, server_settings={"application_name": "trialog verify", **PATIENT}
     )
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
