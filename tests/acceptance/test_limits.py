@@ -20,11 +20,9 @@ import pytest
 import urllib3
 
 import trialog
-from tests.acceptance.conftest import LOGS, ON_ONE_LOG
 from tests.acceptance.faulty import Faulty
 from tests.acceptance.programs import run_together
 from tests.acceptance.refusals import illegal, refusal
-from tests.services.kafka import KafkaBroker
 from tests.services.trialog import TrialogService
 from trialog.adoption import sync_spools
 from trialog.client import Client
@@ -54,17 +52,11 @@ def flags_of(policy: Limits) -> list[str]:
     return [f"--limit={name}={number}" for name, number in policy.to_json().items()]
 
 
-@pytest.fixture(scope="module", params=LOGS)
-def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TrialogService]:
-    """A service under a policy of small numbers, on Kafka with a broker of its own."""
-    with contextlib.ExitStack() as stack:
-        kafka = None
-        if request.param == "kafka":
-            kafka = stack.enter_context(KafkaBroker()).bootstrap
-        folder = tmp_path_factory.mktemp(f"limits-{request.param}")
-        yield stack.enter_context(TrialogService(folder, *flags_of(POLICY), kafka=kafka))
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialogService]:
+    """A service under a policy of small numbers; the numbers travel in events, whatever the log."""
+    with TrialogService(tmp_path_factory.mktemp("limits"), *flags_of(POLICY)) as running:
+        yield running
 
 
 def told(session: trialog.Session, run: trialog.Run | RunView) -> RunAnswer:
@@ -307,7 +299,6 @@ def work(session, index, name):
 
 # A14 D10 C8 B6 K3
 @pytest.mark.slow(reason="starts the service twice more and reads its log once more")
-@ON_ONE_LOG
 def test_policy_that_changes_holds_for_new_runs_and_a_replay_judges_alike(
     service: TrialogService,
     session: trialog.Session,

@@ -9,21 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trialog
+from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.programs import run_together
 from trialog.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-ENTER = """
-def work(session, index, experiment_name):
-    yield
-    with trialog.Run(experiment_name, f"run-{index}", session) as run:
-        run.log_metric("loss", float(index))
-    run.wait(30)
-    return run.status
-"""
 
 RESUME = """
 def work(session, index, experiment_name):
@@ -110,18 +102,6 @@ def test_resource_names_of_runs_are_unique_and_stay_when_a_name_is_used_again(
         assert run.run_arn == arns[-1]
         run.delete()
     assert len(set(arns)) == 2
-
-
-# B3
-def test_missing_experiment_is_created_once_by_20_processes_at_once(
-    session: trialog.Session, experiment_name: str
-) -> None:
-    """Each gets its run, and all runs are in the one experiment."""
-    assert run_together(session, 20, ENTER, experiment_name) == ["Completed"] * 20
-    runs = trialog.Run.list(experiment_name, session=session)
-    assert sorted(run.run_name for run in runs) == sorted(f"run-{index}" for index in range(20))
-    everything = trialog.Experiment.list(session=session)
-    assert [one.experiment_name for one in everything].count(experiment_name) == 1
 
 
 # B5 I6
@@ -285,6 +265,7 @@ def test_resume_of_a_run_that_is_not_there_creates_it(
 
 
 # B6
+@ON_ONE_LOG
 def test_resume_by_8_processes_at_once_gives_one_run(
     session: trialog.Session, experiment_name: str
 ) -> None:

@@ -70,44 +70,47 @@ def closed_address() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-def refused(*arguments: str) -> str:
-    """Run a command that cannot start; return the line it ends with, which is no traceback."""
-    process = ServiceProcess(*arguments)
-    process.launch()
-    assert process.wait_ended(60.0) == 1, process.output
-    assert not [line for line in process.output if "Traceback" in line]
-    return process.output[-1]
+def refused(*commands: Sequence[str]) -> list[str]:
+    """Run commands that cannot start; return the lines they end with, which are no tracebacks."""
+    processes = [ServiceProcess(*arguments) for arguments in commands]
+    for process in processes:
+        process.launch()
+    for process in processes:
+        assert process.wait_ended(60.0) == 1, process.output
+        assert not [line for line in process.output if "Traceback" in line]
+    return [process.output[-1] for process in processes]
 
 
-@pytest.mark.parametrize("command", ["up", "api", "worker"])
-def test_postgres_that_does_not_answer_is_named_in_one_line(command: str, tmp_path: Path) -> None:
-    """The address and the flag are in the words; the password is not."""
-    address = closed_address()
-    flags = ["--postgres", f"postgresql://ada:se%2Fcret@{address}/runs"]
-    flags += ["--data-dir", str(tmp_path)] if command == "up" else ["--kafka", closed_address()]
-    line = refused(command, *flags)
-    assert f"Error: postgres at {address}/runs cannot be used" in line
-    assert line.endswith("start it, or check the address in --postgres or TRIALOG_POSTGRES")
-    assert "cret" not in line
-
-
-@pytest.mark.parametrize("command", ["up", "api", "worker"])
-def test_kafka_that_does_not_answer_is_named_in_one_line(
-    command: str, postgres_url: str, tmp_path: Path
+def test_postgres_that_does_not_answer_is_named_in_one_line(
+    postgres_url: str, tmp_path: Path
 ) -> None:
+    """The address and the flag are in the words, also of a database that is not there."""
+    address = closed_address()
+    postgres = ["--postgres", f"postgresql://ada:se%2Fcret@{address}/runs"]
+    kafka = ["--kafka", closed_address()]
+    *lines, lacking = refused(
+        ["up", *postgres, "--data-dir", str(tmp_path)],
+        ["api", *postgres, *kafka],
+        ["worker", *postgres, *kafka],
+        ["worker", "--postgres", f"{postgres_url}-not-there", *kafka],
+    )
+    for line in lines:
+        assert f"Error: postgres at {address}/runs cannot be used" in line
+        assert line.endswith("start it, or check the address in --postgres or TRIALOG_POSTGRES")
+        assert "cret" not in line
+    assert "cannot be used (InvalidCatalogNameError: " in lacking
+
+
+def test_kafka_that_does_not_answer_is_named_in_one_line(postgres_url: str, tmp_path: Path) -> None:
     """The address and the flag are in the words."""
     address = closed_address()
     flags = ["--postgres", postgres_url, "--kafka", address]
-    flags += ["--data-dir", str(tmp_path)] if command == "up" else []
-    line = refused(command, *flags)
-    assert f"Error: kafka at {address} cannot be reached" in line
-    assert line.endswith("start it, or check the address in --kafka or TRIALOG_KAFKA")
-
-
-def test_postgres_that_does_not_let_us_in_is_named_in_one_line(postgres_url: str) -> None:
-    """A database that is not there is said like an address that does not answer."""
-    line = refused("worker", "--kafka", closed_address(), "--postgres", f"{postgres_url}-not-there")
-    assert "cannot be used (InvalidCatalogNameError: " in line
+    lines = refused(
+        ["up", *flags, "--data-dir", str(tmp_path)], ["api", *flags], ["worker", *flags]
+    )
+    for line in lines:
+        assert f"Error: kafka at {address} cannot be reached" in line
+        assert line.endswith("start it, or check the address in --kafka or TRIALOG_KAFKA")
 
 
 @pytest.mark.parametrize(

@@ -60,19 +60,20 @@ def answer_of(url: str) -> dict[str, object]:
 
 # L1
 @pytest.mark.slow(reason="starts the service three times")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_up_stopped_and_started_again_has_all_data(tmp_path: Path, number: signal.Signals) -> None:
+def test_up_stopped_and_started_again_has_all_data(tmp_path: Path) -> None:
     """Ctrl-C or SIGTERM ends everything with status 0; the next start has every run."""
     with TrialogService(tmp_path) as service:
-        trainer = log_run(service, tmp_path, "before")
-        family = service.family()
-        assert {"postgres"} < {process.name() for process in family}
-        assert service.stop(number) == 0
-        assert [process for process in family if is_alive(process.pid)] == []
-        assert not (service.data_dir / "postgres" / "postmaster.pid").exists()
-        service.start()
-        trainer.check_exact()
-        log_run(service, tmp_path, "after").check_exact()
+        trainers = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            trainers.append(log_run(service, tmp_path, f"before-{number.name}"))
+            family = service.family()
+            assert {"postgres"} < {process.name() for process in family}
+            assert service.stop(number) == 0
+            assert [process for process in family if is_alive(process.pid)] == []
+            assert not (service.data_dir / "postgres" / "postmaster.pid").exists()
+            service.start()
+            for trainer in trainers:
+                trainer.check_exact()
 
 
 # K2 L1

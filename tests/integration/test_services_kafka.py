@@ -55,8 +55,10 @@ async def test_broker_gives_records_back_in_order(kafka_broker: Broker, kafka_to
     assert await _read(kafka_broker.bootstrap, kafka_topic, len(values)) == values
 
 
-async def test_broker_after_sigkill_keeps_acknowledged_records(private_kafka: KafkaBroker) -> None:
-    """A broker killed by SIGKILL and started again has every record that it acknowledged."""
+async def test_broker_after_sigkill_keeps_what_it_acknowledged_until_it_is_closed(
+    private_kafka: KafkaBroker,
+) -> None:
+    """Killed and started again it has every record; closed it leaves neither process nor file."""
     values = [b"%d" % number for number in range(100)]
     address = private_kafka.bootstrap
     await _make_topic(address)
@@ -65,6 +67,16 @@ async def test_broker_after_sigkill_keeps_acknowledged_records(private_kafka: Ka
     private_kafka.start()
     assert private_kafka.bootstrap == address
     assert await _read(address, _TOPIC, len(values)) == values
+    close_for_good(private_kafka)
+
+
+def close_for_good(broker: KafkaBroker) -> None:
+    """Close a broker, which leaves neither a process nor a file."""
+    folder: Path = broker.folder
+    assert folder.exists()
+    broker.close()
+    assert not broker.is_running
+    assert not folder.exists()
 
 
 async def test_broker_through_proxy_is_reached_only_through_it(private_kafka: KafkaBroker) -> None:
@@ -80,15 +92,6 @@ async def test_broker_through_proxy_is_reached_only_through_it(private_kafka: Ka
             proxy.resume()
             await held_back
     assert await _read(private_kafka.bootstrap, _TOPIC, 2) == [b"first", b"second"]
-
-
-def test_broker_folder_after_close_is_gone(private_kafka: KafkaBroker) -> None:
-    """A broker that is closed leaves neither a process nor a file."""
-    folder: Path = private_kafka.folder
-    assert folder.exists()
-    private_kafka.close()
-    assert not private_kafka.is_running
-    assert not folder.exists()
 
 
 def test_given_broker_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
