@@ -73,6 +73,7 @@ class BoundedBody:
             await error_response(_encoded(encoding))(scope, receive, watched.send)
             return
         declared = headers.get("content-length", "0")
+        watched.is_question = scope["method"] in ("GET", "HEAD")
         if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bytes_max:
             watched.is_cut = True
             refusal = _too_large(f"announced: {declared[:20]}", bytes_max)
@@ -85,7 +86,7 @@ class _Watched:
     """One body on its way in."""
 
     def __init__(self, receive: Receive, send: Send, bytes_max: int, timeout_s: float) -> None:
-        self.is_cut = False
+        self.is_question = self.is_cut = False
         self._receive = receive
         self._send = send
         self._bytes_max = bytes_max
@@ -119,6 +120,9 @@ class _Watched:
                 },
                 headers={"Connection": "close"},
             ) from exc
+        # Of a question nothing is missing, and a long answer to it listens for this.
+        if message["type"] == "http.disconnect" and self.is_question:
+            return message
         if message["type"] == "http.disconnect":
             raise RequestRefusedError(
                 f"the body ended after {self._received_bytes} bytes, before it was complete; "

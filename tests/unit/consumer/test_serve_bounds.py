@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from trialog_server.serve.bounds import JSON_BYTES_MAX, BoundedBody
 from trialog_server.serve.errors import add_error_handlers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import Message
@@ -34,11 +36,23 @@ async def ignore(_request: Request) -> Response:
     return PlainTextResponse("unread")
 
 
+async def stream(_request: Request) -> Response:
+    """Answer in parts, listening for the client's leaving."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield b"part"
+            await asyncio.sleep(0)
+
+    return StreamingResponse(parts())
+
+
 def bounded(body_timeout_s: float = 5.0) -> BoundedBody:
     """An application behind the bounds."""
     routes = [
         Route("/measure", measure, methods=["POST"]),
         Route("/ignore", ignore, methods=["POST"]),
+        Route("/stream", stream, methods=["GET"]),
     ]
     inner = Starlette(routes=routes)
     add_error_handlers(inner)
@@ -52,6 +66,7 @@ class Client:
     parts: list[bytes]
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     path: str = "/measure"
+    method: str = "POST"
     is_silent_at_end: bool = False
     taken: int = 0
     status: int = 0
@@ -79,12 +94,20 @@ class Client:
     async def ask(self, app: BoundedBody) -> dict[str, Any]:
         """Make the request; return the error of its answer, empty if there is none."""
         scope = {
-            "type": "http", "method": "POST", "path": self.path, "headers": self.headers,
+            "type": "http", "method": self.method, "path": self.path, "headers": self.headers,
             "query_string": b"", "root_path": "", "scheme": "http", "server": ("h", 1),
         }  # fmt: skip
         await app(scope, self.receive, self.send)
         error: dict[str, Any] = {} if self.status < 400 else json.loads(self.body)["error"]
         return error
+
+
+async def test_client_that_leaves_before_a_long_answer_is_no_defect() -> None:
+    """Nothing was missing of its question, so there is nothing to refuse: the answer ends."""
+    client = Client([], path="/stream", method="GET")
+    async with asyncio.timeout(10):
+        assert await client.ask(bounded()) == {}
+    assert client.status == 200
 
 
 @pytest.mark.parametrize("sizes", [[0], [JSON_BYTES_MAX], [PART] * 4, [1, JSON_BYTES_MAX - 1]])
