@@ -25,6 +25,9 @@ LOGS = ("embedded", "kafka")
 ON_ONE_LOG = pytest.mark.parametrize("service", ["embedded"], indirect=True)
 """For what is the same whichever way the events take: what a program says, what the page shows."""
 
+LEFT_WITH_REFUSALS = pytest.mark.filterwarnings("ignore::trialog.RejectionWarning")
+"""For blocks that are left with refusals: they warn only if the verdict is there in a second."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs on Kafka, so that `-m "not kafka"` leaves it out."""

@@ -13,6 +13,7 @@ import pytest
 import urllib3
 
 import trialog
+from tests.acceptance.conftest import LEFT_WITH_REFUSALS
 from tests.acceptance.programs import run_together
 from tests.services.proxy import Direction, Proxy
 from trialog.adoption import sync_spools
@@ -177,13 +178,13 @@ def log_past_the_limit(run: trialog.Run) -> None:
 
 
 # D10
+@LEFT_WITH_REFUSALS
 def test_point_above_500_000_is_refused_and_500_000_stay(
     session: trialog.Session, experiment_name: str
 ) -> None:
     """The row that crosses the limit is kept up to it; training goes on; the count is told."""
     run = trialog.Run(experiment_name, "full", session)
-    with pytest.warns(UserWarning, match="refused"):
-        log_past_the_limit(run)
+    log_past_the_limit(run)
     told = Client(session.resolve()).run(experiment_name, "full")
     assert told["points"] == POINTS_MAX
     counts = {name: summary["count"] for name, summary in told["metrics"].items()}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-import pytest
 from playwright.sync_api import expect
 
 import trialog
-from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.conftest import LEFT_WITH_REFUSALS, ON_ONE_LOG
 from tests.acceptance.pages import rows_of, run_page
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ def train(run: trialog.Run, accuracy: float) -> None:
 
 
 # B16 E11 G7 G8
+@LEFT_WITH_REFUSALS
 @ON_ONE_LOG
 def test_page_shows_what_was_logged_and_that_a_run_was_reproduced(
     session: trialog.Session, experiment_name: str, tmp_path: Path
@@ -48,8 +48,7 @@ def test_page_shows_what_was_logged_and_that_a_run_was_reproduced(
             train(inner, 0.5)
         first.wait(30)
         other.log_parameter("seed", 1)  # this handle does not know the value yet
-        with pytest.warns(UserWarning, match="refusals"):
-            other.__exit__(None, None, None)
+        other.__exit__(None, None, None)
     with trialog.Run(experiment_name, "second", session) as second:
         train(second, 0.9)
     for run in (first, inner, second):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import trialog
+from tests.acceptance.conftest import LEFT_WITH_REFUSALS
 from tests.acceptance.programs import run_together
 from tests.acceptance.refusals import illegal, refusal
 from trialog.client import Client
@@ -208,6 +209,7 @@ def test_value_of_a_logged_name_cannot_change(
 
 
 # C4 K7
+@LEFT_WITH_REFUSALS
 def test_attempt_that_only_the_log_can_judge_is_refused_and_visible(
     session: trialog.Session, experiment_name: str
 ) -> None:
@@ -218,8 +220,7 @@ def test_attempt_that_only_the_log_can_judge_is_refused_and_visible(
         run.wait()
         joined.log_parameters({"lr": 0.2, "new": 1})
         error = refusal(trialog.RunRejectedError, "RunRejected", joined.wait)
-        with pytest.warns(UserWarning, match="already 0.1"):
-            joined.__exit__(None, None, None)
+        joined.__exit__(None, None, None)
     run.wait()
     assert "already 0.1 and cannot become 0.2" in str(error)
     assert run.parameters == {"lr": 0.1, "new": 1}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import trialog
-from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.conftest import LEFT_WITH_REFUSALS, ON_ONE_LOG
 from tests.acceptance.pages import rows_of, run_page
 from trialog.client import Client
 
@@ -62,6 +62,7 @@ def test_basic_example_gives_exactly_what_it_logged(
 
 
 # C4
+@LEFT_WITH_REFUSALS
 @ON_ONE_LOG
 def test_page_of_a_run_keeps_the_first_value_and_shows_the_refused_attempt(
     session: trialog.Session, experiment_name: str
@@ -72,8 +73,7 @@ def test_page_of_a_run_keeps_the_first_value_and_shows_the_refused_attempt(
         run.log_parameter("lr", 0.125)
         run.wait(30)
         other.log_parameter("lr", 0.75)
-        with pytest.warns(UserWarning, match="refusals"):
-            other.__exit__(None, None, None)
+        other.__exit__(None, None, None)
     run.wait(30)
     with run_page(session, run.run_id) as page:
         kept, refused = page.get_by_role("row").filter(has_text="lr").all_text_contents()
