@@ -26,7 +26,7 @@ from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.kafka import KafkaLog
 from trialog_server.postgres.address import first_use
 from trialog_server.postgres.embedded import EmbeddedPostgres
-from trialog_server.postgres.migrate import has_this_version, migrate
+from trialog_server.postgres.migrate import has_this_version, is_first, migrate
 from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.project.generations import live_generation
 from trialog_server.project.settings import ProjectionSettings
@@ -101,7 +101,8 @@ async def _migrate(dsn: str) -> None:
     """Bring the database to this version's tables; the first use of its address."""
     with first_use(dsn):
         applied = await migrate(dsn)
-    if applied:
+    # That a new database gets its tables is no news; that data is given others is.
+    if applied and not is_first(applied):
         log.info("the database was migrated", migrations=applied)
 
 

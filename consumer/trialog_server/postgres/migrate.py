@@ -56,6 +56,11 @@ async def migrate(dsn: str) -> list[str]:
             await connection.close()
 
 
+def is_first(applied: list[str]) -> bool:
+    """Tell whether what `migrate` applied has made the tables of a new database."""
+    return f"control/{read_migrations('control', 'control')[0].name}" in applied
+
+
 async def apply_read_model(connection: Connection, schema_name: str) -> list[str]:
     """Create the schema of one generation where missing, and apply its missing migrations."""
     async with connection.transaction():
