@@ -7,12 +7,12 @@ line, as `__main__`, with its own arguments, environment and output.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import trialog
+from tests.acceptance.programs import environment_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,14 +71,11 @@ def run_queues(
         What every program said on its standard output; all of them ended well, silent otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {"TRIALOG_URL": str(session.url), "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # they share the machine
-    if session.kafka is not None:
-        environment["TRIALOG_KAFKA"] = session.kafka
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # they share the machine
     done = subprocess.run(
         [sys.executable, "-c", _QUEUES],
         input=json.dumps([str(folder), queues]),
-        env={**os.environ, **environment},
+        env={**environment_of(session), **threads},
         cwd=folder,
         capture_output=True,
         text=True,

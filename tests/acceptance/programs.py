@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -65,6 +66,14 @@ main()
 def fields_of(session: trialog.Session) -> dict[str, str | None]:
     """Return what another process needs to make the same session."""
     return {"url": session.url, "kafka": session.kafka, "spool_dir": str(session.spool_dir)}
+
+
+def environment_of(session: trialog.Session) -> dict[str, str]:
+    """Return an environment in which a program finds the session by itself."""
+    own = {"TRIALOG_URL": str(session.url), "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
+    if session.kafka is not None:
+        own["TRIALOG_KAFKA"] = session.kafka
+    return {**os.environ, **own}
 
 
 def run_program(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.programs import environment_of
 from trialog.__main__ import cli
 from trialog.client import Client
 from trialog.integrations.optuna import TrialogCallback
@@ -44,14 +44,11 @@ def by_number(experiment_name: str, session: trialog.Session) -> dict[int, RunVi
 
 def search_in_processes(session: trialog.Session, experiment_name: str, journal: Path) -> str:
     """Let the example's processes share a study; return what the last one to end said."""
-    environment = {"TRIALOG_URL": str(session.url), "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
-    if session.kafka is not None:
-        environment["TRIALOG_KAFKA"] = session.kafka
     arguments = [sys.executable, str(EXAMPLES / "optuna_search.py"), experiment_name, str(journal)]
     workers = [
         subprocess.Popen(
             [*arguments, str(trials), str(seed)],
-            env={**os.environ, **environment},
+            env=environment_of(session),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,6 +12,7 @@ import pytest
 
 import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.programs import environment_of
 from tests.acceptance.refusals import illegal, refusal
 
 EXAMPLE = Path(__file__).parents[2] / "producer" / "examples" / "pipeline.py"
@@ -19,12 +20,9 @@ EXAMPLE = Path(__file__).parents[2] / "producer" / "examples" / "pipeline.py"
 
 def start_pipeline(session: trialog.Session, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Start the example as its user does."""
-    environment = {"TRIALOG_URL": str(session.url), "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
-    if session.kafka is not None:
-        environment["TRIALOG_KAFKA"] = session.kafka
     return subprocess.run(
         [sys.executable, str(EXAMPLE), *arguments],
-        env={**os.environ, **environment},
+        env=environment_of(session),
         capture_output=True,
         text=True,
         check=False,

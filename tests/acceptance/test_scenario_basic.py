@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +12,16 @@ import pytest
 import trialog
 from tests.acceptance.conftest import LEFT_WITH_REFUSALS, ON_ONE_LOG
 from tests.acceptance.pages import rows_of, run_page
+from tests.acceptance.programs import environment_of
 from trialog.client import Client
 
 EXAMPLES = Path(__file__).parents[2] / "producer" / "examples"
 
 
 def _run_example(name: str, session: trialog.Session, *arguments: str) -> str:
-    environment = {"TRIALOG_URL": str(session.url), "TRIALOG_SPOOL_DIR": str(session.spool_dir)}
-    if session.kafka is not None:
-        environment["TRIALOG_KAFKA"] = session.kafka
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
-        env={**os.environ, **environment},
+        env=environment_of(session),
         capture_output=True,
         text=True,
         check=False,
