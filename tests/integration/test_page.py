@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -16,7 +18,7 @@ from tests.integration.read_model_rows import RunRow, Series
 from trialog_server.serve.access import AccessPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from playwright.async_api import Browser
@@ -29,6 +31,59 @@ pytestmark = [pytest.mark.postgres, pytest.mark.asyncio(loop_scope="module")]
 
 STRANGE_NAME = "<img src=x onerror=alert(1)> \"double\" 'single' &amp; 漢字 🚀 " + "x" * 60
 KEY = "s3cret"
+
+KEEP_WHAT_IS_WRITTEN = """
+const { clearRect, fillText } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+  this.canvas.written = [];
+  clearRect.apply(this, box);
+};
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  const wide = this.measureText(text).width;
+  const left = x - wide * { left: 0, center: 0.5, right: 1 }[this.textAlign];
+  this.canvas.written.push([this.textAlign, text, left, left + wide, y]);
+  fillText.call(this, text, x, y);
+};
+"""
+"""A canvas holds no texts that could be asked for: each is kept with its place."""
+
+WIDE = [2_000_000_000 + step * 1000 for step in range(10)]
+LAST = [2**63 - 1 - step for step in reversed(range(10))]
+MAGNITUDES = {
+    "tiny": Series([1e-9 * value for value in range(1, 11)]),
+    "rate": Series([3e-4 * 0.9**step for step in range(10)]),
+    "share": Series([0.1 * value for value in range(10)], WIDE),
+    "close": Series([1e9 + 1e-3 * value for value in range(10)], LAST),
+    "large": Series([1.2e7 * value for value in range(1, 11)], WIDE),
+    "huge": Series([1.7e308 * (-1) ** value for value in range(10)], LAST),
+    "least": Series([5e-324 * value for value in range(10)]),
+    "zero": Series([0.0, 0.0]),
+    "same": Series([-7e22], [5]),
+}
+
+
+class Tick(NamedTuple):
+    """A label of an axis and where it stands, in pixels."""
+
+    text: str
+    left: float
+    right: float
+    y: float
+
+
+def assert_readable(ticks: list[Tick], width: float, values: Sequence[float]) -> None:
+    """Labels are numbers at even distances, span the values, lie apart and in the picture."""
+    numbers = [Decimal(tick.text) for tick in ticks]
+    if len(set(values)) == 1:
+        assert Decimal(str(values[0])) in numbers, ticks
+    else:
+        (distance,) = {after - before for before, after in pairwise(numbers)}
+        assert distance > 0, ticks
+        assert numbers[0] - distance < Decimal(min(values)), ticks
+        assert numbers[-1] + distance > Decimal(max(values)), ticks
+    assert all(tick.left >= 0 and tick.right <= width for tick in ticks), ticks
+    for one, other in pairwise(ticks):
+        assert one.right + 8 < other.left or other.y + 16 < one.y, ticks
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -111,6 +166,25 @@ async def test_page_says_what_cannot_be_drawn(browser: Browser, api: Api) -> Non
         await page.get_by_role("button", name="nothing").click()
         await expect(page.locator(".chart .note")).to_contain_text("there is nothing to draw")
         await expect(page.get_by_role("row").filter(has_text="nothing")).to_contain_text("NaN")
+    assert faults == []
+
+
+# D7
+async def test_page_axes_can_be_read_at_every_magnitude(browser: Browser, api: Api) -> None:
+    """Ticks have distinct labels, in order, in the picture, apart, at the heights they name."""
+    experiment = await api.rows.experiment("magnitudes")
+    run_id = await api.rows.run(experiment, RunRow("wide", metrics=MAGNITUDES))
+    async with looking_at(browser, api) as (page, faults):
+        await page.add_init_script(KEEP_WHAT_IS_WRITTEN)
+        await page.goto(f"/?again#/runs/{run_id.hex}")
+        canvas = page.locator(".chart canvas")
+        for name, series in MAGNITUDES.items():
+            await canvas.evaluate("it => it.remove()")
+            await page.get_by_role("button", name=name, exact=True).click()
+            width, written = await canvas.evaluate("it => [it.width, it.written]")
+            for align, values in (("center", series.steps), ("right", series.values)):
+                ticks = [Tick(*it[1:]) for it in written if it[0] == align]
+                assert_readable(ticks, width, values or range(len(series.values)))
     assert faults == []
 
 

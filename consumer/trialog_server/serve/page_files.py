@@ -21,6 +21,7 @@ FILES: dict[str, tuple[str, str]] = {
     "/page/experiments.js": ("experiments.js", _SCRIPT),
     "/page/run.js": ("run.js", _SCRIPT),
     "/page/chart.js": ("chart.js", _SCRIPT),
+    "/page/axes.js": ("axes.js", _SCRIPT),
     "/page/artifacts.js": ("artifacts.js", _SCRIPT),
     "/page/plots.js": ("plots.js", _SCRIPT),
     "/page/compare.js": ("compare.js", _SCRIPT),

@@ -1,9 +1,12 @@
 // Draws a metric from the API's buckets: last value as a line, min to max as a band.
 
 import { bucketsPath, getJson } from "/page/api.js";
+import { stepScale, valueScale } from "/page/axes.js";
+import { number } from "/page/nodes.js";
 
 const HEIGHT_PX = 240;
 const POINTS_SHOWN_BELOW = 80;
+const POINT_PX = 4;
 const NAMED = { NaN: NaN, Infinity: Infinity, "-Infinity": -Infinity };
 
 // uPlot draws finite numbers and leaves gaps at null.
@@ -22,35 +25,31 @@ export async function drawMetric(element, runId, metric) {
   const colour = (name) => style.getPropertyValue(name).trim();
   const line = { stroke: colour("--line"), width: 1 };
   const axis = { stroke: colour("--soft"), grid: line, ticks: line };
-  const data = [
-    buckets.step_from.map(Number),
-    buckets.last.map(finite),
-    buckets.min.map(finite),
-    buckets.max.map(finite),
-  ];
+  const [last, min, max] = [buckets.last, buckets.min, buckets.max].map((it) => it.map(finite));
+  element.replaceChildren();
+  if (last.includes(null)) element.append(gapNote(last));
+  if (last.every((value) => value === null)) return;
+  const x = stepScale(buckets.step_from);
+  const y = valueScale([last, min, max], x.halfLabel);
   const points = { show: count < POINTS_SHOWN_BELOW, fill: colour("--ground") };
+  const read = (values, text) => (_chart, _shown, _series, at) => (at == null ? "--" : text(values[at]));
+  const unseen = { stroke: "transparent", points: { show: false } };
   const options = {
     width,
     height: HEIGHT_PX,
-    scales: { x: { time: false } },
-    axes: [axis, axis],
+    padding: [null, x.halfLabel + POINT_PX, null, null],
+    scales: { x: { time: false, range: x.range }, y: { range: y.range } },
+    axes: [{ ...axis, ...x.axis }, { ...axis, ...y.axis }],
+    // What is drawn is scaled and rounded; what is read is what the service said.
     series: [
-      { label: "step", value: (_chart, _shown, _series, at) => exactStep(buckets, at) },
-      { label: "last", stroke: colour("--accent"), width: 1.5, points },
-      { label: "min", stroke: "transparent", points: { show: false } },
-      { label: "max", stroke: "transparent", points: { show: false } },
+      { label: "step", value: read(buckets.step_from, String) },
+      { label: "last", value: read(buckets.last, number), stroke: colour("--accent"), width: 1.5, points },
+      { label: "min", value: read(buckets.min, number), ...unseen },
+      { label: "max", value: read(buckets.max, number), ...unseen },
     ],
     bands: [{ series: [3, 2], fill: colour("--band") }],
   };
-  element.replaceChildren();
-  if (data[1].includes(null)) element.append(gapNote(data[1]));
-  if (data[1].every((value) => value === null)) return;
-  new uPlot(options, data, element);
-}
-
-// What is drawn is rounded to what a number can hold; what is read must not be.
-function exactStep(buckets, at) {
-  return at === null || at === undefined ? "--" : String(buckets.step_from[at]);
+  new uPlot(options, [x.data, ...y.data], element);
 }
 
 // NaN and infinities have no height: they are said, not silently left out.
