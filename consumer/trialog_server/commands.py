@@ -258,8 +258,9 @@ def say_ready(url: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell people, not programs, what is going on."""
-    click.echo(f"trialog: {text}", err=True)
+    """Tell people, not programs, what is going on; nobody hears it once the terminal is closed."""
+    with contextlib.suppress(OSError):
+        click.echo(f"trialog: {text}", err=True)
 
 
 def _settings(flags: dict[str, object]) -> ServerSettings:

@@ -64,10 +64,16 @@ REQUESTS_END_S = 5
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set; call inside the running loop."""
+    """Return an event that SIGINT, SIGTERM and SIGHUP set; call inside the running loop.
+
+    SIGHUP comes when the terminal is closed; `nohup` has it ignored, and it stays so.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         loop.add_signal_handler(number, stop.set)
     return stop
 
@@ -235,7 +241,7 @@ async def _open_parts(settings: ServerSettings, dsn: str) -> AsyncIterator[_Part
 
 
 async def run_api(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
-    """Serve the HTTP API on given addresses until SIGINT or SIGTERM."""
+    """Serve the HTTP API on given addresses until one of `stop_on_signals`."""
     stop = stop_on_signals()
     listener = bind(settings.host, settings.port)
     dsn = settings.postgres or ""
@@ -245,7 +251,7 @@ async def run_api(settings: ServerSettings, on_ready: Callable[[str], None]) -> 
 
 
 async def run_worker(settings: ServerSettings, *, until_parent_ends: bool = False) -> None:
-    """Project events into rows until SIGINT or SIGTERM, or until the parent process is gone."""
+    """Project events into rows until a signal says stop, or until the parent process is gone."""
     stop = stop_on_signals()
     dsn = settings.postgres or ""
     if until_parent_ends:
@@ -316,7 +322,7 @@ async def run_up(
 ) -> None:
     """Run everything: Postgres unless it is given, a worker and the API.
 
-    Until `stop` is set; without one until SIGINT or SIGTERM.
+    Until `stop` is set; without one until one of `stop_on_signals`.
     """
     stop = stop_on_signals() if stop is None else stop
     listener = bind(settings.host, settings.port)

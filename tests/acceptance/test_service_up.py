@@ -219,5 +219,5 @@ def test_worker_of_up_ends_when_up_is_killed(tmp_path: Path) -> None:
         assert psutil.pid_exists(postgres)
         service.start()
         assert service.postgres_pid == postgres
-        assert service.stop() == 0
+        assert service.stop(signal.SIGHUP) == 0  # the terminal is closed
         assert not is_alive(postgres)

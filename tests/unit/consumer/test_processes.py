@@ -73,9 +73,12 @@ def test_url_of_an_ipv6_address_has_brackets() -> None:
         assert url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_stop_is_set_by_either_signal(number: signal.Signals) -> None:
-    """Ctrl-C and SIGTERM both end a service in order, and neither kills it."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_stop_is_set_by_each_signal(number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal end a service in order, and none kills it."""
     stop = stop_on_signals()
     try:
         assert not stop.is_set()
@@ -83,5 +86,17 @@ async def test_stop_is_set_by_either_signal(number: signal.Signals) -> None:
         async with asyncio.timeout(5):
             await stop.wait()
     finally:
+        for each in SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(each)
+
+
+async def test_stop_leaves_a_closed_terminal_alone_under_nohup() -> None:
+    """Whoever starts a service by `nohup` wants it to outlive the terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop_on_signals()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
         for each in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(each)
+        signal.signal(signal.SIGHUP, before)
