@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import structlog
@@ -51,11 +52,32 @@ port_option = click.option(
     type=click.IntRange(0, 65535),
     help="port to bind; 7788, or a free one where that is taken; 0 takes a free one",
 )
+
+
+class DataFolder(click.Path):
+    """A folder for data; the empty text, as of a variable that is not set, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the folder's path."""
+        if isinstance(value, str) and not value.strip():
+            self.fail(
+                f"{value!r} is no folder; give one, or leave the option out for the user's own",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 _data_dir = click.option(
     "--data-dir",
     envvar="TRIALOG_DATA_DIR",
     show_envvar=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DataFolder(),
     help="folder of the embedded service  [default: the user's data folder]",
 )
 _artifacts = click.option(

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trialog_schemas.errors import UnavailableError
-from trialog_server.commands import hold_data_dir, plain_errors, port_option, run, say, say_ready
+from trialog_server.commands import (
+    DataFolder,
+    hold_data_dir,
+    plain_errors,
+    port_option,
+    run,
+    say,
+    say_ready,
+)
 from trialog_server.settings import ServerSettings, default_data_dir
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ _PACKAGES = {"matplotlib": "matplotlib", "pandas": "pandas", "sklearn": "scikit-
 @click.command()
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DataFolder(),
     help="folder of the demo  [default: `demo` in TRIALOG_DATA_DIR or the user's data folder]",
 )
 @port_option

@@ -118,6 +118,20 @@ def test_command_with_settings_that_cannot_work_is_one_line(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("command", ["up", "rebuild", "verify"])
+def test_data_folder_without_a_name_is_refused(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--data-dir "$UNSET"` must put no database into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for blank in ("", " "):
+        result = call(command, "--data-dir", blank)
+        assert result.exit_code == 2
+        assert f"'--data-dir': {blank!r} is no folder" in result.output
+    assert call(command, TRIALOG_DATA_DIR=" ").exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 # L1
 def test_data_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     """A second service on a folder is refused; afterwards the folder is free again."""
