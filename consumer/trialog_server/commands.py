@@ -199,20 +199,23 @@ def worker(*, until_parent_ends: bool, **flags: object) -> None:
 @_kafka
 @_postgres
 @_partitions
-@click.option("--anew", "way", flag_value="anew", help="forget a rebuild that was interrupted")
-@click.option("--back", "way", flag_value="back", help="return to the tables before the last one")
+@click.option("--anew", is_flag=True, help="forget a rebuild that was interrupted")
+@click.option("--back", is_flag=True, help="return to the tables before the last one")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a sentence")
-def rebuild_tables(*, way: Way | None, as_json: bool, **flags: object) -> None:
+def rebuild_tables(*, anew: bool, back: bool, as_json: bool, **flags: object) -> None:
     """Build all tables anew from the log, beside the live ones, and switch to them.
 
     The service may run meanwhile, or not. What an interrupted rebuild has done is taken up.
     """
+    if anew and back:
+        raise click.UsageError("--anew builds tables and --back returns to those before; give one")
+    way: Way = "anew" if anew else "back" if back else "on"
     with plain_errors():
         settings = _settings(flags)
         from trialog_server.rebuild_command import run_rebuild  # noqa: PLC0415
 
         run_whole(
-            lambda: run_rebuild(settings, way or "on", as_json=as_json),
+            lambda: run_rebuild(settings, way, as_json=as_json),
             "one whole set of tables is live; the next `trialog rebuild` goes on where this was",
         )
 

@@ -132,6 +132,14 @@ def test_data_folder_without_a_name_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rebuild_goes_one_way() -> None:
+    """Two ways at once are refused in either order; none of them is chosen silently."""
+    for pair in (("--back", "--anew"), ("--anew", "--back")):
+        result = call("rebuild", *pair)
+        assert result.exit_code == 2
+        assert "--anew builds tables and --back returns" in result.output
+
+
 # L1
 def test_data_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     """A second service on a folder is refused; afterwards the folder is free again."""
