@@ -236,11 +236,13 @@ def verify_tables(
 ) -> None:
     """Replay the log beside the live tables and compare every row and every chain.
 
-    The service may run meanwhile, or not. Exit status 1 says that something differs.
+    The service may run meanwhile, or not. Exit status 0 says that all is equal, 1 that something
+    differs, 2 that the command was not understood, 3 that nothing could be verified, such as
+    during a rebuild, and 130 that Ctrl-C ended it.
     """
     if public_key is not None and path is None:
         raise click.UsageError("--public-key is for the signature of a --checkpoint; give both")
-    with plain_errors():
+    with _unverified(), plain_errors():
         settings = _settings(flags)
         from trialog_server.verify_command import read_signed, run_verify  # noqa: PLC0415
 
@@ -350,6 +352,23 @@ def plain_errors() -> Iterator[None]:
         yield
     except TrialogError as exc:
         raise click.ClickException(exc.message) from exc
+
+
+class _UnverifiedError(click.ClickException):
+    """A verification came to nothing: neither equal nor different."""
+
+    exit_code = 3
+
+
+@contextlib.contextmanager
+def _unverified() -> Iterator[None]:
+    """Give what fails before anything is found a status of its own: it is no tampering."""
+    try:
+        yield
+    except click.UsageError:
+        raise
+    except click.ClickException as exc:
+        raise _UnverifiedError(exc.message) from exc
 
 
 def run(main: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -226,7 +226,7 @@ def test_command_of_another_version_leaves_the_service_that_runs_alone(tampered:
     try:
         for name in ("verify", "rebuild"):
             status, output = ended(tampered, name)
-            assert status == 1
+            assert status == (3 if name == "verify" else 1)
             assert "has not made the tables of this version" in output[-1]
     finally:
         tampered.query(f"UPDATE trialog.migrations SET scope = 'control' WHERE {migration}")

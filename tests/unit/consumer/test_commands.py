@@ -127,7 +127,8 @@ def test_data_folder_without_a_name_is_refused(
     for blank in ("", " "):
         result = call(command, "--data-dir", blank)
         assert result.exit_code == 2
-        assert f"'--data-dir': {blank!r} is no folder" in result.output
+        assert "'--data-dir'" in result.output
+        assert f"{blank!r} is no folder; give one" in result.output
     assert call(command, TRIALOG_DATA_DIR=" ").exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -138,6 +139,17 @@ def test_rebuild_goes_one_way() -> None:
         result = call("rebuild", *pair)
         assert result.exit_code == 2
         assert "--anew builds tables and --back returns" in result.output
+
+
+def test_verify_that_cannot_be_done_is_no_difference(tmp_path: Path) -> None:
+    """A nightly job tells a service that is away, or a wrong file, from what was tampered with."""
+    (tmp_path / "no.json").write_text("{}")
+    for given in ((), ("--checkpoint", str(tmp_path / "no.json"))):
+        result = call("verify", "--data-dir", str(tmp_path / "none"), *given)
+        assert result.exit_code == 3
+        assert "Traceback" not in result.output
+    assert call("verify", "--public-key", "key.pub").exit_code == 2
+    assert "1 that something differs" in " ".join(call("verify", "--help").output.split())
 
 
 # L1
