@@ -31,6 +31,16 @@ if TYPE_CHECKING:
     from trialog.settings import Endpoint
     from trialog_schemas.names import ParameterValue
 
+_LANGUAGE = """\b
+A filter is FIELD OPERATOR VALUE, and further ones after `and`; there is no
+`or`, `not`, `in` and no brackets. An order is FIELD, then ASC or DESC.
+FIELD: params.NAME, tags.NAME, metrics.NAME[.last|.min|.max|.mean|.count],
+status, run_name, creation_time, start_time, end_time; odd names in quotes.
+OPERATOR: = != < <= > >= like (% is any text, _ one character).
+VALUE: a number, nan, inf, -inf, true, false, null, a text or time in quotes.
+"""
+"""What `--filter` and `--order-by` take; the service reads it (`read/run_filter.py` there)."""
+
 _PRINTED_BY_CLICK = {"--help", "--version"}
 """With these nothing is done but to print, and click does that."""
 
@@ -129,7 +139,7 @@ def list_things(
         _print(runs, columns, [_run_row(run) for run in runs["runs"]], as_json=as_json)
 
 
-@cli.command("compare")
+@cli.command("compare", epilog=_LANGUAGE)
 @_experiment
 @click.option("--filter", "where", help="params.lr > 0.1 and metrics.loss.min < 0.5")
 @click.option("--order-by", help="metrics.accuracy DESC")
@@ -160,7 +170,7 @@ def compare_runs(
         _print(runs, ("run", "status", *keys, *parameters, *metrics), rows, as_json=as_json)
 
 
-@cli.command()
+@cli.command(epilog=_LANGUAGE)
 @_experiment
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="[default: OUTPUT's ending]")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="the file to write")

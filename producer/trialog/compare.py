@@ -42,7 +42,8 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
     Args:
         experiment_name: an existing experiment.
         filter: for example `params.lr > 0.1 and metrics.loss.min < 0.5 and status = 'Completed'`;
-            also `tags.team = 'red'`, `run_name like 'a%'`, `creation_time >= '2026-03-01'` (UTC).
+            also `tags.team = 'red'`, `run_name like 'a%'`, `creation_time >= '2026-03-01'` (UTC),
+            `metrics.loss = nan`; `trialog compare --help` has the whole language.
         order_by: for example `metrics.accuracy DESC`; runs without the value come last.
         max_results: rows at most, from 1 on; None gives all.
         session: where and as whom; None takes the environment.

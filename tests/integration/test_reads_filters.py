@@ -143,6 +143,8 @@ def meets(row: RunRow, asked: Asked) -> bool:
     if isinstance(value, int | float) and not isinstance(value, bool):
         # Numbers are compared as floats, like those of JavaScript and of a metric.
         value, literal = float(value), float(str(literal))
+        if math.isnan(literal):
+            return math.isnan(value) == (asked.operator == "=")
     return bool(COMPARE[asked.operator](value, literal))
 
 
@@ -199,7 +201,10 @@ def fields(draw: st.DrawFn) -> tuple[Asked, str]:
 
 
 quotes = st.sampled_from("'\"`")
-numbers = st.sampled_from((0.1, 1, 1.0, -2, 2, 0, -0.0, 0.5, 0.7, 0.9, 1e308, 5e-324, 2**60 + 1))
+numbers = st.sampled_from(
+    (0.1, 1, 1.0, -2, 2, 0, -0.0, 0.5, 0.7, 0.9, 1e308, 5e-324, 2**60 + 1,
+     math.inf, -math.inf, math.nan)
+)  # fmt: skip
 texts = st.sampled_from(
     [value for value in VALUES if isinstance(value, str)]
     + ["%", "_", "a%", "%d%", "é_", "\\", "r1%"]
@@ -236,7 +241,7 @@ def conditions(draw: st.DrawFn) -> tuple[Asked, str]:
             operators = (*operators, "like")
         shown = quoted(literal, draw(quotes))
     else:
-        shown = repr(literal)
+        operators, shown = EQUAL_ONLY if math.isnan(literal) else operators, repr(literal)
     chosen = draw(st.sampled_from(operators))
     blank = draw(st.sampled_from((" ", "  ", "\n")))
     spelled = draw(st.sampled_from(SPELLINGS.get(chosen, (chosen,))))

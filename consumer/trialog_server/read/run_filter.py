@@ -7,12 +7,14 @@
     SUMMARY   = "last" (when none is given) | "min" | "max" | "mean" | "count"
     NAME      = letters, digits and signs without blanks, or anything in ` `, " " or ' '
     operator  = "=" | "!=" | "<" | "<=" | ">" | ">=" | "like"     (% any text, _ one character)
-    literal   = number | 'text' | true | false | null
+    literal   = number | nan | inf | -inf | 'text' | true | false | null
     order     = field [ "asc" | "desc" ]
 
-A quote inside quotes is doubled. A number never equals a text or a truth value. A run without the
-value meets no condition on it, not even `!=`. A time is compared with a text like '2026-03-01' or
-'2026-03-01T12:30:00+01:00'; without a zone it is UTC.
+Words are read in any case; `or`, `not`, `in` and brackets do not exist. A quote inside quotes is
+doubled. A number never equals a text or a truth value. NaN equals NaN, so that `= nan` finds it,
+and is neither above nor below any number. A run without the value meets no condition on it, not
+even `!=`. A time is compared with a text like '2026-03-01' or '2026-03-01T12:30:00+01:00'; without
+a zone it is UTC.
 """
 
 from __future__ import annotations
@@ -55,6 +57,16 @@ _BARE_NAME = re.compile(r"""[^\s=<>!'"`(),]+""")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`""")
 _OPERATOR = re.compile(r"!=|<>|<=|>=|==|=|<|>|like\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])", re.ASCII)
+_NO_NUMBER = re.compile(r"[+-]?(?:nan|inf(?:inity)?)(?![\w.])", re.IGNORECASE | re.ASCII)
+_ABSENT = re.compile(r"(?:or|not|in|between)\b|[(]", re.IGNORECASE)
+_INSTEAD = {
+    "or": "search once for each side of it",
+    "not": "turn the operator round, as != for =",
+    "in": "search once for each value, with =",
+    "between": "write two conditions, with >= and <=",
+    "(": "conditions are joined by 'and' alone, without brackets",
+}
+"""What other languages have and this one has not, with the remedy."""
 _BLANK = re.compile(r"\s*")
 
 
@@ -133,7 +145,7 @@ def parse_order(text: str | None) -> Order:
 def _condition(reader: _Reader) -> Condition:
     field = reader.field()
     operator = reader.operator()
-    literal = reader.literal()
+    literal = reader.literal(takes_texts=field.source != "metrics")
     match field.source, literal:
         case (("params" | "metrics"), float()):
             return _number_condition(reader, field, operator, literal)
@@ -161,6 +173,10 @@ def _number_condition(reader: _Reader, field: Field, operator: str, number: floa
     match operator:
         case "=" | "!=":
             low = high = number
+        case "<" | "<=" | ">" | ">=" if math.isnan(number):
+            raise reader.error("nan is neither above nor below anything; compare it with = or !=")
+        case "<" | ">" if number == (low if operator == "<" else high):
+            low, high = high, low  # Nothing lies beyond an infinity: an empty range.
         case "<":
             high = math.nextafter(number, -math.inf)
         case "<=":
@@ -220,7 +236,7 @@ class _Reader:
 
     def expect_word(self, word: str) -> None:
         """Read exactly this word, in any case."""
-        self._skip_blanks()
+        self._refuse_absent()
         found = _WORD.match(self._text, self._at)
         if found is None or found.group().lower() != word:
             raise self.error(f"{word!r} or the end is expected")
@@ -228,6 +244,7 @@ class _Reader:
 
     def field(self) -> Field:
         """Read what a condition or an order looks at."""
+        self._refuse_absent()
         word = self._read(_WORD, "a field such as params.lr, metrics.loss or status")
         source = _SOURCES.get(word.lower())
         if source is None:
@@ -260,12 +277,16 @@ class _Reader:
 
     def operator(self) -> str:
         """Read an operator; `==` and `<>` are other spellings."""
+        self._refuse_absent()
         found = self._read(_OPERATOR, "one of = != < <= > >= like").lower()
         return {"==": "=", "<>": "!="}.get(found, found)
 
-    def literal(self) -> float | str | bool | None:
+    def literal(self, *, takes_texts: bool) -> float | str | bool | None:
         """Read a number, a text in quotes, true, false or null."""
         self._skip_blanks()
+        if number := _NO_NUMBER.match(self._text, self._at):
+            self._at = number.end()
+            return float(number.group())
         if number := _NUMBER.match(self._text, self._at):
             self._at = number.end()
             value = float(number.group())
@@ -278,7 +299,8 @@ class _Reader:
         word = self._read(_WORD, "a number, a text in quotes, true, false or null")
         words: dict[str, bool | None] = {"true": True, "false": False, "null": None}
         if word.lower() not in words:
-            raise self.error(f"{word!r} is no number; put a text in quotes: '{word}'")
+            remedy = f"; put a text in quotes: '{word}'" if takes_texts else ", nan, inf or -inf"
+            raise self.error(f"{word!r} is no number{remedy}")
         return words[word.lower()]
 
     def error(self, why: str) -> ValidationError:
@@ -291,6 +313,12 @@ class _Reader:
             value=self._text,
             limit=why,
         )
+
+    def _refuse_absent(self) -> None:
+        self._skip_blanks()
+        if found := _ABSENT.match(self._text, self._at):
+            word = found.group().lower()
+            raise self.error(f"{word!r} is not part of the language; {_INSTEAD[word]}")
 
     def _name(self) -> str:
         if quoted := _QUOTED.match(self._text, self._at):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 
 import pytest
-from hypothesis import given
+from click.testing import CliRunner
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from trialog.__main__ import cli
 from trialog_schemas.errors import ValidationError
 from trialog_schemas.limits import FILTER_CHARS_MAX
 from trialog_server.read.run_filter import (
     CONDITIONS_MAX,
     NEWEST_FIRST,
+    RUN_FIELDS,
+    SUMMARIES,
     Condition,
     Order,
     parse_filter,
@@ -69,7 +74,10 @@ def test_parse_filter_metric_name_is_split_from_its_summary(
     assert (condition.name, condition.field) == (name, field)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False))
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False))
+@example(math.inf, math.inf)
+@example(-math.inf, -math.inf)
+@example(math.nextafter(math.inf, 0), math.inf)
 def test_parse_filter_number_ranges_compare_like_python(bound: float, value: float) -> None:
     """The range of each operator holds exactly the numbers that Python's operator does."""
     for operator, holds in {
@@ -87,6 +95,16 @@ def test_parse_filter_number_ranges_compare_like_python(bound: float, value: flo
         assert (inside if condition.operator == "within" else not inside) == holds
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "+NAN", "-nan"])
+def test_parse_filter_nan_is_a_range_of_its_own(word: str) -> None:
+    """Postgres counts NaN equal to NaN, so that the range from NaN to NaN holds it alone."""
+    (condition,) = parse_filter(f"metrics.m != {word}")
+
+    assert condition.operator == "outside"
+    assert math.isnan(condition.low or 0)
+    assert math.isnan(condition.high or 0)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -96,8 +114,17 @@ def test_parse_filter_number_ranges_compare_like_python(bound: float, value: flo
         ("params. > 1", "a name is expected"),
         ("params.lr 1", "one of = !="),
         ("params.lr >", "a number, a text"),
-        ("params.lr > abc", "put a text in quotes: 'abc'"),
-        ("params.lr > 1 or params.lr < 0", "'and' or the end is expected"),
+        ("params.lr > abc and tags.a = b", "put a text in quotes: 'abc'"),
+        ("metrics.m = abc", "'abc' is no number, nan, inf or -inf"),
+        ("metrics.m > NaN", "nan is neither above nor below anything; compare it with = or !="),
+        ("metrics.m = nano", "'nano' is no number"),
+        ("params.lr > 1 OR params.lr < 0", "'or' is not part of the language; search once"),
+        ("not params.lr > 1", "'not' is not part of the language; turn the operator round"),
+        ("params.lr not in (1, 2)", "'not' is not part of the language"),
+        ("params.lr in (1, 2)", "'in' is not part of the language; search once for each value"),
+        ("params.lr between 1 and 2", "'between' is not part of the language; write two"),
+        ("params.lr > 1 and (run_name = 'a')", "'(' is not part of the language; conditions are"),
+        ("params.lr > 1 order by run_name", "'and' or the end is expected"),
         ("params.lr > 1 and", "a field such as"),
         ("params.lr = 'open", "a number, a text"),
         ("params.lr > 1e999", "beyond the range"),
@@ -117,7 +144,7 @@ def test_parse_filter_number_ranges_compare_like_python(bound: float, value: flo
         ("creation_time > 'yesterday'", "'yesterday' is no time; write one like '2026-03-01'"),
         ("creation_time like '2026%'", "with = != < <= > or >= only"),
         ("creation_tim > '2026-03-01'", "did you mean 'creation_time'"),
-        ("(params.lr > 1)", "a field such as"),
+        ("(params.lr > 1)", "'(' is not part of the language"),
         ("params.lr > 1; drop table runs", "'and' or the end is expected"),
         ("params.lr = '\0'", "NUL"),
         ("x" * (FILTER_CHARS_MAX + 1), "allowed are"),
@@ -164,3 +191,14 @@ def test_parse_order_mistake_is_refused(text: str) -> None:
         parse_order(text)
 
     assert caught.value.field == "order_by"
+
+
+@pytest.mark.parametrize("command", ["compare", "export"])
+def test_help_of_a_command_with_a_filter_has_the_language(command: str) -> None:
+    """All fields, summaries, operators and literals that are read, and words that are not."""
+    told = CliRunner().invoke(cli, [command, "--help"]).stdout.partition("A filter is")[2]
+
+    words = set(re.findall(r"\w+|[=!<>]+", told))
+    assert {"params", "metrics", "tags", *RUN_FIELDS, *SUMMARIES} <= words
+    assert {"=", "!=", "<", "<=", ">", ">=", "like", "and"} <= words
+    assert {"nan", "inf", "true", "false", "null", "or", "not", "in", "brackets"} <= words
