@@ -9,6 +9,7 @@ import ipaddress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from unicodedata import category
 from urllib.parse import parse_qs, urlsplit
 
 import platformdirs
@@ -27,6 +28,9 @@ writes with six bytes each, then still fits a record of the log beside others.""
 
 _DIGITS_MAX = 19
 """Digits of the largest number that a limit can be."""
+
+_SHELL_CHARACTERS = '"$`'
+"""What a shell reads even between quotation marks, between which `pg_ctl` puts a path."""
 
 DEFAULT_PORT = 7788
 """Where the SDK looks for a service when nobody tells it otherwise."""
@@ -106,6 +110,8 @@ class ServerSettings:
             check_api_key(self.api_key)
         if self.postgres is not None:
             _check_postgres(self.postgres)
+        else:
+            _check_data_dir(self.data_dir)
         if self.kafka is not None:
             check_kafka(self.kafka)
 
@@ -118,6 +124,21 @@ class ServerSettings:
     def artifacts_url(self) -> str:
         """The address of the artifact store."""
         return self.artifacts or (self.data_dir.resolve() / "artifacts").as_uri()
+
+
+def _check_data_dir(folder: Path) -> None:
+    """Refuse a path that Postgres' own start, a line of the shell, would not read as it is."""
+    path = str(folder.expanduser().resolve())
+    odd = [one for one in path if one in _SHELL_CHARACTERS or category(one) in {"Cc", "Cs"}]
+    odd += ["two backslashes"] if "\\\\" in path else []
+    if odd:
+        raise ValidationError(
+            f"data folder {path!r} has {odd[0]!r} in its path, with which Postgres cannot "
+            "be started with; give another with --data-dir or TRIALOG_DATA_DIR",
+            field="data_dir",
+            value=path,
+            limit="no quotation mark, dollar, backtick or control character",
+        )
 
 
 def parse_limits(texts: Iterable[str]) -> Limits:

@@ -130,7 +130,7 @@ def test_up_ended_while_it_makes_its_database_says_nothing_is_wrong(tmp_path: Pa
 @pytest.mark.slow(reason="starts the service after a power cut in its first start")
 def test_up_killed_whole_while_it_makes_its_database_starts_again(tmp_path: Path) -> None:
     """A power cut inside initdb leaves nothing that a later start takes for a database."""
-    data_dir = tmp_path / "data"
+    data_dir = tmp_path / "data, 'mine'"  # any name will do
     up = ServiceProcess("up", "--data-dir", str(data_dir), "--port", "0")
     up.launch()
     wait_until(lambda: any(data_dir.glob("*/PG_VERSION")), "initdb has made its first files")

@@ -242,11 +242,14 @@ class EmbeddedPostgres:
             )
 
     def _make_socket_folder(self) -> Path:
-        """Return the data folder, or a private short one where its path is too long.
+        """Return the data folder, or a private one where its path is too long or has a comma.
+
+        Postgres reads its folders as a list with commas between.
 
         A server that is started again keeps its folder: clients know it by that address.
         """
-        if len(os.fsencode(self._data_dir / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES_MAX:
+        is_short = len(os.fsencode(self._data_dir / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES_MAX
+        if is_short and "," not in str(self._data_dir):
             return self._data_dir
         if self._socket_dir is not None and self._socket_dir.is_dir():
             return self._socket_dir

@@ -74,6 +74,19 @@ def test_wrong_address_is_refused_before_anything_starts(
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("odd", ['"', "$", "`", "\n", "\x7f", "\udcff", "\\\\"])
+def test_data_folder_that_postgres_cannot_be_started_with_is_refused(odd: str) -> None:
+    """Its start is a line of the shell; a Postgres elsewhere does not mind."""
+    folder = FOLDER / f"a{odd}b"
+    with pytest.raises(
+        ValidationError, match=r"data folder '.*give another with --data-dir"
+    ) as one:
+        ServerSettings(data_dir=folder)
+    assert one.value.field == "data_dir"
+    assert ServerSettings(data_dir=folder, postgres="postgresql://u@h/d").data_dir == folder
+    assert ServerSettings(data_dir=FOLDER / "a 'b', ü (c)").postgres is None
+
+
 # B23
 def test_time_until_a_silent_run_is_stale_is_above_nothing() -> None:
     """An hour unless it is said; any time above 0 that a date can go back, and no number else."""
