@@ -116,6 +116,20 @@ async def test_page_draws_the_three_evaluation_plots(
     assert faults == []
 
 
+# E11
+async def test_page_shows_long_class_names_in_full(browser: Browser, api: Api) -> None:
+    """Classes whose names begin alike can be told apart: no header is cut off."""
+    run_id = await new_run(api, "long-classes")
+    classes = [f"{'a very long class name that goes on ' * 3}{it}" for it in "12"]
+    classes += [f"a_very_long_class_name_that_has_no_blank_{it}" for it in "12"]
+    await keep_plot(api, run_id, "ConfusionMatrix", confusion_plot(classes, classes))
+    async with looking_at(browser, api, address=f"/#/runs/{run_id.hex}") as (page, _):
+        heads = page.get_by_role("table", name="Confusion matrix").locator("th")
+        await expect(heads).to_have_count(2 * (len(classes) + 1))
+        cut = "them => them.filter(it => it.scrollWidth > it.clientWidth).map(it => it.textContent)"
+        assert await heads.evaluate_all(cut) == []
+
+
 GOOD = roc_plot(TRUE, SCORES)
 BROKEN: dict[str, tuple[object, str]] = {
     "ROCCurve/a": ("{", "it is no JSON"),
