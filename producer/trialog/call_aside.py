@@ -1,4 +1,4 @@
-"""Awaits a blocking call that runs in a daemon thread; must not know what is called.
+"""Waits for a blocking call that runs in a daemon thread; must not know what is called.
 
 `asyncio.to_thread` is not used, because the interpreter joins its threads when it ends: a question
 to a service that does not answer would hold the user's program for as long as it may take.
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -45,6 +46,33 @@ async def call_aside(function: Callable[..., T], *arguments: object) -> T:
 
     threading.Thread(target=work, name="trialog-aside", daemon=True).start()
     return await answer
+
+
+def call_uninterrupted(function: Callable[..., T], *arguments: object) -> T:
+    """Return or raise what the call does, as `call_aside` does, and wait for it.
+
+    What a signal handler raises ends the wait, and not the call in the middle.
+    """
+    context = contextvars.copy_context()
+    answer: Future[T] = Future()
+
+    def work() -> None:
+        failure: BaseException = InternalError(
+            f"{getattr(function, '__qualname__', function)} ended unexpectedly"
+        )
+        try:
+            answer.set_result(context.run(function, *arguments))
+        except (TrialogError, OSError, RuntimeError) as exc:
+            failure = exc
+        finally:
+            if not answer.done():
+                answer.set_exception(failure)
+
+    try:
+        threading.Thread(target=work, name="trialog-aside", daemon=True).start()
+    except RuntimeError:  # no more threads, as in a program's last moments
+        return function(*arguments)
+    return answer.result()
 
 
 def _succeed(answer: asyncio.Future[T], value: T) -> None:

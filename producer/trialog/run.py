@@ -13,7 +13,8 @@ from trialog.deadline import Deadline
 from trialog.experiment import check_page
 from trialog.refusals import rejected_error
 from trialog.run_async import enter_async, flush_async, leave_async
-from trialog.run_context import pop_run, push_run
+from trialog.run_context import pop_run
+from trialog.run_entering import enter
 from trialog.run_lifecycle import (
     create_run,
     find_run,
@@ -116,9 +117,7 @@ class Run(RunLogging):
         return Run.existing(self._answer, self._endpoint, self._block)
 
     def __enter__(self) -> Self:
-        self._open()
-        push_run(self)
-        return self
+        return enter(self)
 
     def __exit__(
         self,
@@ -228,6 +227,7 @@ class Run(RunLogging):
     def _open(self) -> None:
         with self._block.entering(self.run_name):
             tags = {} if self._is_known else self._answer["tags"]
+            self._block.prepare(self._answer)
             opening = self._find_way_in()
             self._block.enter(self._answer, opening, tags)
             self._is_known = True

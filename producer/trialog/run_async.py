@@ -7,14 +7,12 @@ decides which run is current is done in the task itself, because a thread has a 
 from __future__ import annotations
 
 import asyncio
-import functools
-import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from trialog.at_exit import call_at_exit
 from trialog.call_aside import call_aside
 from trialog.deadline import Deadline
 from trialog.run_context import pop_run, push_run
+from trialog.run_entering import Entering
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 
     AnyRun = TypeVar("AnyRun", bound=Run)
 
-EXIT_GIVEN_UP_S = 5.0
-"""How long an ending interpreter waits for enterings that were cancelled, to record their end."""
-
 
 async def enter_async(self: AnyRun) -> AnyRun:
     """Enter the run as `with` does; the event loop goes on meanwhile.
@@ -34,11 +29,11 @@ async def enter_async(self: AnyRun) -> AnyRun:
     A task that is cancelled meanwhile is let go at once. The run may be created all the same, by
     a request that is under way: it is then ended as Failed, with a message that says so.
     """
-    entering = _Entering(self)
+    entering = Entering(self)
     try:
         await call_aside(entering.enter)
     except (asyncio.CancelledError, GeneratorExit):
-        entering.give_up()
+        entering.give_up(asyncio.CancelledError("while it entered the run"))
         raise
     push_run(self)
     return self
@@ -96,44 +91,3 @@ async def wait_async(self: RunView, timeout_s: float | None = None) -> None:
         await call_aside(self._wait, deadline)
     finally:
         deadline.give_up()
-
-
-class _Entering:
-    """A run on its way into its block, whose task may be cancelled before it is there."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._is_over = threading.Event()
-
-    def enter(self) -> None:
-        """Enter the block, in a thread."""
-        try:
-            self._run._open()  # noqa: SLF001  this is a part of the run that stands in this module
-        finally:
-            self._is_over.set()
-
-    def give_up(self) -> None:
-        """Have the run ended by a thread as soon as it is entered, if it ever is; do not wait."""
-        thread = threading.Thread(target=self._end, name="trialog-given-up", daemon=True)
-        _given_up.add(thread)
-        _end_given_up_at_exit()
-        thread.start()
-
-    def _end(self) -> None:
-        self._is_over.wait()
-        self._run._block.leave(asyncio.CancelledError("while it entered the run"))  # noqa: SLF001
-        _given_up.discard(threading.current_thread())
-
-
-_given_up: set[threading.Thread] = set()
-
-
-@functools.cache
-def _end_given_up_at_exit() -> None:
-    call_at_exit(_wait_given_up)
-
-
-def _wait_given_up() -> None:
-    deadline = Deadline(EXIT_GIVEN_UP_S)
-    for thread in tuple(_given_up):
-        thread.join(deadline.left_s)

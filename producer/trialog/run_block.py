@@ -16,7 +16,7 @@ from trialog.newest_positions import note_positions
 from trialog.notice_logger import notice_logger
 from trialog.refusals import refusal_error
 from trialog.run_lifecycle import ending_of, join_run, new_meta
-from trialog.run_writer import RunWriter
+from trialog.run_writer import RunWriter, WriterPlace
 from trialog_schemas.errors import ClientError, SpoolError, UnavailableError
 from trialog_schemas.events import TagsSet
 from trialog_schemas.rules import decide_body
@@ -46,6 +46,7 @@ class RunBlock:
         self._run: RunAnswer | None = None
         self._writer: RunWriter | None = None
         self._inherited: RunState | None = None
+        self._place: WriterPlace | None = None
         self._is_owner = False
         self.spool: Spool | None = None
         self.is_open = False
@@ -66,12 +67,22 @@ class RunBlock:
             yield
         finally:
             if is_mine:
+                self._discard_place()
                 self._claim.release()
 
     @property
     def is_entered(self) -> bool:
         """Tell whether the block was entered, however it stands now."""
         return self._run is not None
+
+    def prepare(self, run: RunAnswer) -> None:
+        """Make all that `enter` needs of this machine; what it does not use is deleted again.
+
+        Raises:
+            SpoolError: there is no place for the spool, or no room.
+        """
+        self._place = WriterPlace(self._endpoint, new_meta(self._endpoint, run))
+        self._place.check_room()
 
     def enter(
         self, run: RunAnswer, opening: Opening, tags: Mapping[str, str] | None = None
@@ -85,8 +96,11 @@ class RunBlock:
         first_tags = TagsSet(dict(tags or {}))
         for refused in decide_body(opening.state, first_tags).rejections[:1]:
             raise refusal_error(refused)
-        meta = new_meta(self._endpoint, run, opening.catalog)
-        self._writer = RunWriter(self._endpoint, meta, opening.state, opening.first)
+        place, self._place = self._place, None
+        if place is None:
+            place = WriterPlace(self._endpoint, new_meta(self._endpoint, run))
+        meta = new_meta(self._endpoint, run, place.folder.meta.writer_id, opening.catalog)
+        self._writer = RunWriter(place, meta, opening.state, opening.first)
         self._run, self._is_owner = run, opening.is_owner
         self.status = "InProgress"
         self.is_open = True
@@ -200,6 +214,11 @@ class RunBlock:
         if writer is not None:
             self._inherited = writer.state
             writer.forget_in_child()
+
+    def _discard_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.discard()
 
     def _refuse_closed(self) -> NoReturn:
         state = "is not entered" if self._run is None else f"{self._run['run_name']!r} was left"

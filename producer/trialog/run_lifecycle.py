@@ -23,7 +23,6 @@ from trialog.notice_logger import notice_logger
 from trialog.policy import known_policy, note_policy
 from trialog.run_context import current_run
 from trialog.spool_facts import CatalogEvent, SpoolMeta
-from trialog.spool_folder import check_place
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import (
     ModelInfo,
@@ -123,10 +122,7 @@ def create_run(
     Raises:
         ResourceInUseError: a live run has this name.
         ClientError: the service refused it for another reason.
-        SpoolError: there is no place for the spool; nobody was asked.
     """
-    # A run that was created and has no writer would be in progress for ever.
-    check_place(endpoint.spool_dir)
     created = RunCreated(
         run["run_id"],
         run["experiment_name"],
@@ -193,10 +189,15 @@ def state_of(run: RunAnswer, limits: Limits) -> RunState:
     )
 
 
-def new_meta(endpoint: Endpoint, run: RunAnswer, catalog: CatalogEvent | None) -> SpoolMeta:
-    """Return the facts of a new writer of a run."""
+def new_meta(
+    endpoint: Endpoint,
+    run: RunAnswer,
+    writer_id: str | None = None,
+    catalog: CatalogEvent | None = None,
+) -> SpoolMeta:
+    """Return the facts of a writer of a run, a new one or the one that is named."""
     return SpoolMeta(
-        writer_id=new_id(),
+        writer_id=writer_id or new_id(),
         run_id=run["run_id"],
         account=endpoint.account,
         user=endpoint.user,

@@ -17,7 +17,7 @@ from trialog.ids import catalog_writer_of
 from trialog.refusals import RefusedCalls, refusal_error, rejection_of
 from trialog.sender import Sender
 from trialog.spool import NoRoomError, Spool
-from trialog.spool_folder import SpoolFolder
+from trialog.spool_folder import bear_folder, discard_folder, no_place, prepare_folder
 from trialog_schemas.errors import LimitExceededError
 from trialog_schemas.events import RAISED_FACT
 from trialog_schemas.limits import RECORD_BYTES_MAX
@@ -50,29 +50,63 @@ EVENT_BYTES_MAX = RECORD_BYTES_MAX - 4096
 call has 0.8 MB, only one under a raised policy can have more."""
 
 
+class WriterPlace:
+    """All that a writer needs of this machine, made before anybody is told of its run.
+
+    A run that was created and has no writer would be in progress for ever.
+
+    Args:
+        endpoint: where and as whom.
+        meta: whose stream it will be, as far as that is known.
+
+    Raises:
+        SpoolError: its folder cannot be made.
+    """
+
+    def __init__(self, endpoint: Endpoint, meta: SpoolMeta) -> None:
+        self.endpoint = endpoint
+        self.sender = Sender.of(endpoint)
+        self.folder = prepare_folder(endpoint.spool_dir, meta)
+        self.spool = Spool(self.folder)
+
+    def check_room(self) -> None:
+        """See to it that the run's start and its end can be kept.
+
+        Raises:
+            SpoolError: the disk has no room; nothing is left of the place.
+        """
+        if not self.spool.has_room:
+            self.discard()
+            raise no_place(self.folder.path, self.spool.room_fault or "no room")
+
+    def discard(self) -> None:
+        """Delete everything; nobody is to write here."""
+        self.spool.close()
+        discard_folder(self.folder)
+
+
 class RunWriter:
     """One writer of a run. Safe for threads; a child made by fork must make one of its own.
 
     Args:
-        endpoint: where and as whom.
+        place: where it writes.
         meta: whose stream it is.
         state: what is known of the run so far.
         first: the event that opens the stream.
     """
 
     def __init__(
-        self, endpoint: Endpoint, meta: SpoolMeta, state: RunState, first: RunBody
+        self, place: WriterPlace, meta: SpoolMeta, state: RunState, first: RunBody
     ) -> None:
-        self._endpoint = endpoint
+        self._endpoint = place.endpoint
         self.meta = meta
         self.state = state
         self._refused_calls = RefusedCalls()
         # Reentrant, because a signal handler may log while its own thread is in a log call.
         self._lock = threading.RLock()
-        self._folder = SpoolFolder.create(endpoint.spool_dir, meta)
-        self.spool = Spool(self._folder)
+        self._folder, self.spool, self._sender = place.folder, place.spool, place.sender
+        bear_folder(self._folder, meta)
         self.spool.append_event(first)
-        self._sender = Sender.of(endpoint)
         self._shipment = self._sender.add(self._folder, self.spool)
 
     def record(self, body: ParametersLogged | TagsSet) -> None:

@@ -273,6 +273,11 @@ class Spool:
             return self._last_cut if segment is None else Place(self._number, segment.position[0])
 
     @property
+    def has_room(self) -> bool:
+        """Tell whether there is room for the first records and for the run's end."""
+        return self._segment is not None and self._reserve is not None
+
+    @property
     def is_closed(self) -> bool:
         """Tell whether no more can come."""
         return self._closed_because is not None

@@ -15,11 +15,11 @@ Must not know what records mean.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
 import struct
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SEGMENT_SUFFIX = ".spool"
+_UNBORN_NAMES = ("meta.json", "ack", "reserve", f"000001{_SEGMENT_SUFFIX}", "lock")
 _REMOVED_PREFIX = ".removed-"
+_UNBORN_S_MIN = 60.0
+"""Age of a folder that nobody has locked before it counts as left behind, not as just made."""
 _ACK = struct.Struct("<QQQQ32sBiq")
 _ACK_SLOT_BYTES = 128
 _CRC = struct.Struct("<I")
@@ -79,26 +82,9 @@ class SpoolFolder:
         Raises:
             SpoolError: the folder cannot be made there.
         """
-        path = spool_dir / meta.writer_id
-        # Made under another name, so that nobody can adopt it before its lock is taken.
-        unborn = spool_dir / f".{meta.writer_id}"
-        lock = FileLock(unborn / "lock")
-        try:
-            unborn.mkdir(parents=True, mode=0o700)
-            if not lock.take_nowait():
-                raise SpoolError(
-                    f"spool folder {unborn} cannot be locked: its file system has no locks; give "
-                    "another with TRIALOG_SPOOL_DIR or Session(spool_dir=…)"
-                )
-            (unborn / "meta.json").write_bytes(meta.to_json())
-            # With its room from the start: to send what fills a disk must not need any.
-            (unborn / "ack").write_bytes(bytes(2 * _ACK_SLOT_BYTES))
-            unborn.rename(path)
-        except OSError as exc:
-            lock.release()
-            shutil.rmtree(unborn, ignore_errors=True)
-            raise _no_place(path, exc.strerror) from exc
-        return cls(path, meta, lock)
+        folder = prepare_folder(spool_dir, meta)
+        bear_folder(folder, meta)
+        return folder
 
     @classmethod
     def adopt(cls, path: Path) -> SpoolFolder | None:
@@ -342,21 +328,65 @@ def _check_plain(path: Path) -> None:
         )
 
 
-def check_place(spool_dir: Path) -> None:
-    """See to it that writers' folders can be made, before anything is promised to others.
+def prepare_folder(spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
+    """Make a folder that nobody adopts, and take its lock; `bear_folder` makes it a writer's.
 
     Raises:
-        SpoolError: they cannot.
+        SpoolError: the folder cannot be made there.
     """
+    # Made under another name, so that nobody can adopt it before its lock is taken.
+    unborn = spool_dir / f".{meta.writer_id}"
+    lock = FileLock(unborn / "lock")
     try:
-        spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unborn.mkdir(parents=True, mode=0o700)
+        if not lock.take_nowait():
+            raise SpoolError(
+                f"spool folder {unborn} cannot be locked: its file system has no locks; give "
+                "another with TRIALOG_SPOOL_DIR or Session(spool_dir=…)"
+            )
+        (unborn / "meta.json").write_bytes(meta.to_json())
+        # With its room from the start: to send what fills a disk must not need any.
+        (unborn / "ack").write_bytes(bytes(2 * _ACK_SLOT_BYTES))
     except OSError as exc:
-        raise _no_place(spool_dir, exc.strerror) from exc
-    if not os.access(spool_dir, os.W_OK | os.X_OK):
-        raise _no_place(spool_dir, os.strerror(errno.EACCES))
+        lock.release()
+        _delete_unborn(unborn)
+        raise no_place(spool_dir / meta.writer_id, exc.strerror) from exc
+    return SpoolFolder(unborn, meta, lock)
 
 
-def _no_place(path: Path, why: str | None) -> SpoolError:
+def bear_folder(folder: SpoolFolder, meta: SpoolMeta) -> None:
+    """Give a prepared folder its facts and its name: from now on it outlives this process.
+
+    Raises:
+        SpoolError: it cannot be renamed; nothing of it is left.
+    """
+    path = folder.path.with_name(meta.writer_id)
+    try:
+        if meta != folder.meta:
+            (folder.path / "meta.json").write_bytes(meta.to_json())
+        folder.path.rename(path)
+    except OSError as exc:
+        discard_folder(folder)
+        raise no_place(path, exc.strerror) from exc
+    folder.path, folder.meta = path, meta
+
+
+def discard_folder(folder: SpoolFolder) -> None:
+    """Delete a folder that was prepared and never became a writer's."""
+    _delete_unborn(folder.path)
+    folder.release()
+
+
+def _delete_unborn(path: Path) -> None:
+    """Delete a folder without opening it: too many open files may be why it is not needed."""
+    with contextlib.suppress(OSError):  # it is not there, or the next process sweeps it
+        for name in _UNBORN_NAMES:
+            (path / name).unlink(missing_ok=True)
+        path.rmdir()
+
+
+def no_place(path: Path, why: str | None) -> SpoolError:
+    """Return the error for a folder, or what belongs into it, that cannot be made."""
     return SpoolError(
         f"spool folder {path} cannot be made: {why}; give another with TRIALOG_SPOOL_DIR or "
         "Session(spool_dir=…)"
@@ -375,9 +405,15 @@ def writer_folders(spool_dir: Path) -> Iterator[Path]:
 
 
 def sweep_removed(spool_dir: Path) -> None:
-    """Delete what is left of folders whose removal was cut short."""
+    """Delete what is left of folders whose removal was cut short, or whose process died before."""
     for path in spool_dir.glob(f"{_REMOVED_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
+    for path in spool_dir.glob(f".{'[0-9a-f]' * 32}"):
+        with contextlib.suppress(OSError):  # born or removed meanwhile
+            lock = FileLock(path / "lock")
+            if time.time() - path.stat().st_mtime > _UNBORN_S_MIN and lock.take_nowait():
+                shutil.rmtree(path, ignore_errors=True)
+                lock.release()
 
 
 def _sync_file(path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import pytest
 
 import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
-from tests.services.proxy import Proxy
+from tests.services.proxy import Direction, Proxy
 from tests.services.trialog import wait_until
 from trialog.run_context import current_run
 from trialog.sender import Sender
@@ -305,6 +307,26 @@ async def test_task_cancelled_while_it_enters_leaves_no_run_open(
     )
     with pytest.raises(RuntimeError, match="was left"):
         run.log_metric("loss", 1.0)
+
+
+# B10
+@ON_ONE_LOG
+def test_interrupt_while_a_blocking_run_is_entered_leaves_no_run_open(
+    proxy: Proxy, proxied: trialog.Session, session: trialog.Session, experiment_name: str
+) -> None:
+    """Ctrl-C while the service is at it goes on at once; the run that is created is Failed."""
+    run = trialog.Run(experiment_name, "one", proxied)
+    proxy.stall(Direction.TO_CLIENT)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), run:
+        pytest.fail("it was entered")
+    assert time.monotonic() - began_s < LET_GO_S
+    assert current_run() is None
+    proxy.resume()
+    ended = asyncio.run(ended_run(session, experiment_name, "one"))
+    assert (ended.status, ended.run_id) == ("Failed", run.run_id)
+    assert ended.failure_message == "KeyboardInterrupt: stopped by SIGINT"
 
 
 # B24

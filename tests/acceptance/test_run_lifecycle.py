@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
 from tests.acceptance.programs import run_together
 from trialog.client import Client
+from trialog_schemas.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -337,6 +340,37 @@ def test_wait_outside_the_block_ends_with_the_run_or_the_time(
     waiter.join(30)
     assert not waiter.is_alive()
     assert (listed.status, listed.end_time) == ("Completed", run.end_time)
+
+
+# B4
+@ON_ONE_LOG
+@pytest.mark.parametrize(
+    ("limit", "few"), [(resource.RLIMIT_FSIZE, 8192), (resource.RLIMIT_NOFILE, None)]
+)
+def test_run_whose_spool_has_no_room_is_not_created(
+    session: trialog.Session, experiment_name: str, limit: int, few: int | None
+) -> None:
+    """A full disk or too many open files refuse the entering; its name is free afterwards."""
+    with trialog.Run(experiment_name, "there", session):
+        pass
+    refused = trialog.Run(experiment_name, "one", session)
+    soft, hard = resource.getrlimit(limit)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    # So many files that some of the spool's can be opened and not all, as the last of many runs.
+    resource.setrlimit(limit, (few or taken[0] + 3, hard))
+    try:
+        with pytest.raises(SpoolError, match=r"cannot be made: (File too|Too many)"):
+            refused.__enter__()
+    finally:
+        resource.setrlimit(limit, (soft, hard))
+        os.close(taken[0])
+    assert [one.run_name for one in trialog.Run.list(experiment_name, session=session)] == ["there"]
+    spool_dir = session.resolve().spool_dir
+    assert [path for path in spool_dir.iterdir() if path.name.startswith(".")] == []
+    with trialog.Run(experiment_name, "one", session) as run:
+        run.log_metric("loss", 1.0)
+    run.wait(30)
+    assert run.status == "Completed"
 
 
 # B20 C4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.unit.producer.spools import META, new_folder, steps_of
 from trialog.adoption import Adopter, SpoolReport, belongs_to, sync_spools
+from trialog.file_lock import FileLock
 from trialog.settings import Endpoint, Session
 from trialog.spool import Spool
 from trialog.spool_folder import SpoolFolder
@@ -253,14 +255,26 @@ async def test_folder_that_is_gone_meanwhile_is_nobodys_matter(harbour: Harbour)
 
 
 def test_folders_are_found_oldest_first_and_remains_are_swept(harbour: Harbour) -> None:
-    """Names of writers begin with their time; a removal that was cut short is finished."""
+    """Names of writers begin with their time; a removal that was cut short is finished.
+
+    So is what a process left that died while it entered a run; who is at that is left alone.
+    """
     assert list(harbour.adopter().folders()) == []
     paths = [harbour.dead_spool(number) for number in (3, 1, 2)]
     remains = harbour.endpoint.spool_dir / ".removed-x"
     remains.mkdir()
     (remains / "000001.spool").write_bytes(b"x")
+    dead, young, held = (harbour.endpoint.spool_dir / f".{digit * 32}" for digit in "abc")
+    for unborn in (dead, young, held):
+        unborn.mkdir()
+    lock = FileLock(held / "lock")
+    assert lock.take_nowait()
+    for unborn in (dead, held):
+        os.utime(unborn, (0, 0))
     assert list(harbour.adopter().folders()) == sorted(paths)
     assert not remains.exists()
+    assert [one.exists() for one in (dead, young, held)] == [False, True, True]
+    lock.release()
 
 
 async def test_sync_of_an_empty_folder_reports_nothing(harbour: Harbour) -> None:
