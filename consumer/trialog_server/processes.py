@@ -24,7 +24,7 @@ from trialog_schemas.errors import ResourceInUseError, UnavailableError
 from trialog_server.artifacts import ArtifactStore
 from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.kafka import KafkaLog
-from trialog_server.postgres.address import first_use
+from trialog_server.postgres.address import WRONG_ADDRESS, first_use
 from trialog_server.postgres.embedded import EmbeddedPostgres
 from trialog_server.postgres.migrate import has_this_version, is_first, migrate
 from trialog_server.postgres.pool import PoolSettings, open_pool
@@ -58,6 +58,11 @@ GENERATION_CHECK_S = 0.5
 
 POSTGRES_CHECK_S = 0.5
 """How often `up` looks whether its Postgres still runs."""
+
+POSTGRES_PAUSE_MAX_S = 10.0
+"""The longest pause between two starts of a Postgres that does not stay, as on a full disk.
+
+One that has run for so long stays: when it is gone again, that is news."""
 
 REQUESTS_END_S = 5
 """How long open requests may take when the service stops."""
@@ -103,9 +108,9 @@ async def _open_kafka(bootstrap: str, events_partitions: int) -> KafkaLog:
         ) from exc
 
 
-async def _migrate(dsn: str) -> None:
+async def _migrate(dsn: str, remedy: str = WRONG_ADDRESS) -> None:
     """Bring the database to this version's tables; the first use of its address."""
-    with first_use(dsn):
+    with first_use(dsn, remedy):
         applied = await migrate(dsn)
     # That a new database gets its tables is no news; that data is given others is.
     if applied and not is_first(applied):
@@ -396,7 +401,7 @@ async def _postgres_of(
     embedded = EmbeddedPostgres(settings.data_dir / "postgres")
     try:
         dsn = await asyncio.to_thread(embedded.start)
-        await _migrate(dsn)
+        await _migrate(dsn, "make room on that folder's disk, or look at its file log")
         yield dsn, embedded
     finally:
         await asyncio.to_thread(embedded.stop)
@@ -409,7 +414,7 @@ async def _kept(
     """Keep a worker and the embedded Postgres running during the block; then end the worker."""
     keepers = [asyncio.create_task(_keep_worker(settings, dsn, stop))]
     if embedded is not None:
-        keepers.append(asyncio.create_task(_keep_postgres(embedded, stop)))
+        keepers.append(asyncio.create_task(keep_postgres(embedded, stop)))
     for keeper in keepers:
         # One that ends before its time has a defect: the service ends too, and says it below.
         keeper.add_done_callback(lambda _: stop.set())
@@ -420,13 +425,33 @@ async def _kept(
         await asyncio.gather(*keepers)
 
 
-async def _keep_postgres(embedded: EmbeddedPostgres, stop: asyncio.Event) -> None:
-    """Start Postgres again whenever it is gone."""
-    while not await _stopped_within(stop, POSTGRES_CHECK_S):
-        if embedded.pid is None:
+async def keep_postgres(
+    embedded: EmbeddedPostgres, stop: asyncio.Event, check_s: float = POSTGRES_CHECK_S
+) -> None:
+    """Start Postgres again whenever it is gone; where it does not stay, seldom and without noise.
+
+    Args:
+        embedded: the Postgres that was started.
+        stop: ends this.
+        check_s: how often to look, in seconds; after each start in a row twice as long.
+    """
+    loop = asyncio.get_running_loop()
+    pause_s, steady_at_s, is_said = check_s, 0.0, False
+    while not await _stopped_within(stop, pause_s):
+        if embedded.pid is not None:
+            if loop.time() > steady_at_s:
+                pause_s, is_said = check_s, False
+            continue
+        if pause_s == check_s:
             log.warning("postgres is gone and is started again")
-            with contextlib.suppress(UnavailableError):  # the next round tries again
-                await asyncio.to_thread(embedded.ensure_running)
+        try:
+            await asyncio.to_thread(embedded.ensure_running)
+        except UnavailableError as exc:
+            if not is_said:
+                log.warning("postgres does not start; it is tried again", cause=exc.message)
+            is_said = True
+        pause_s = min(2 * pause_s, POSTGRES_PAUSE_MAX_S)
+        steady_at_s = loop.time() + POSTGRES_PAUSE_MAX_S
 
 
 async def _keep_worker(settings: ServerSettings, dsn: str, stop: asyncio.Event) -> None:

@@ -24,6 +24,9 @@ UNUSABLE: tuple[type[Exception], ...] = (
 )
 """What a first use of an address can end with when the address, not our statement, is wrong."""
 
+WRONG_ADDRESS = "start it, or check the address in --postgres or TRIALOG_POSTGRES"
+"""The remedy where somebody has given the address."""
+
 
 def shown_address(dsn: str) -> str:
     """Return where an address points, for messages: host, port and database, never a password."""
@@ -34,8 +37,12 @@ def shown_address(dsn: str) -> str:
 
 
 @contextmanager
-def first_use(dsn: str) -> Iterator[None]:
+def first_use(dsn: str, remedy: str = WRONG_ADDRESS) -> Iterator[None]:
     """Turn what a wrong address ends with into one sentence that names it and the remedy.
+
+    Args:
+        dsn: the address.
+        remedy: what to do about it.
 
     Raises:
         UnavailableError: nobody answers there, or whoever answers does not let us in.
@@ -46,7 +53,7 @@ def first_use(dsn: str) -> Iterator[None]:
         cause = exc.__cause__ if isinstance(exc, UnavailableError) and exc.__cause__ else exc
         raise UnavailableError(
             f"postgres at {shown_address(dsn)} cannot be used ({type(cause).__name__}: {cause}); "
-            "start it, or check the address in --postgres or TRIALOG_POSTGRES",
+            f"{remedy}",
             field="postgres",
             value=shown_address(dsn),
         ) from exc

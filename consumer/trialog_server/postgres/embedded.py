@@ -62,6 +62,9 @@ include_if_exists = 'local.conf'
 _REMAINS_TIMEOUT_S = 30
 """How long the children of a killed server may take to notice it and end; usually 10 ms."""
 
+_LOG_TAIL_LINES = 12
+"""Lines of the server's log that may tell why it did not start: one start's."""
+
 _SETTINGS_FILE = "trialog.conf"
 _VERSION_FILE = "PG_VERSION"
 _HALF_MADE = ".half-made-"
@@ -193,10 +196,9 @@ class EmbeddedPostgres:
                 server.ensure_pgdata_inited()
             except subprocess.CalledProcessError as exc:
                 # It also ends by the terminal's Ctrl-C.
-                free_mb = shutil.disk_usage(folder).free / 1e6
                 raise UnavailableError(
                     f"initdb cannot make a database in {self._data_dir} (status "
-                    f"{exc.returncode}; {free_mb:.0f} MB are free there); look at that folder's "
+                    f"{exc.returncode}; {_free(folder)}); look at that folder's "
                     "rights and at the room on its disk"
                 ) from exc
         self._bin_dir = server.bin_path
@@ -340,11 +342,22 @@ class EmbeddedPostgres:
         return found
 
     def _log_tail(self) -> str:
+        """Return the log's last words, the grave ones if there are any, and the room on the disk.
+
+        On a full disk the log lacks its last words too.
+        """
         try:
-            lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+            text = self._log_path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
-            return "(no log)"
-        return " | ".join(lines[-3:])
+            text = "(no log)"
+        lines = text.splitlines()[-_LOG_TAIL_LINES:]
+        grave = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+        return f"{' | '.join((grave or lines)[-3:])} ({_free(self._data_dir)})"
+
+
+def _free(folder: Path) -> str:
+    """Return how much room there is for data, in words."""
+    return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free on its disk"
 
 
 @contextlib.contextmanager

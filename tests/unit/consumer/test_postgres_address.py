@@ -38,6 +38,13 @@ def test_first_use_of_a_wrong_address_is_one_sentence(cause: Exception) -> None:
     assert "s3cret" not in f"{message} {caught.value.value}"
 
 
+def test_first_use_of_our_own_postgres_does_not_speak_of_its_address() -> None:
+    """What `up` has started itself is at no address that somebody gave."""
+    with pytest.raises(UnavailableError) as caught, first_use(ADDRESS, "make room"):
+        raise asyncpg.DiskFullError("No space left on device")
+    assert caught.value.message.endswith("(DiskFullError: No space left on device); make room")
+
+
 def test_first_use_names_the_first_cause() -> None:
     """What was said inside without the address is said again with it, not around it."""
     with pytest.raises(UnavailableError) as caught, first_use(ADDRESS), postgres_away():

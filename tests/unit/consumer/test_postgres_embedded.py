@@ -64,3 +64,13 @@ def test_stop_without_a_server_does_nothing(tmp_path: Path) -> None:
     postgres.stop()
     postgres.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_server_that_did_not_start_has_its_grave_words_in_the_error(tmp_path: Path) -> None:
+    """Its last lines are seldom the reason; a full disk takes them away, so the room is said."""
+    grave = 'PANIC:  could not write to file "pg_wal/xlogtemp.31": No space left on device'
+    lines = ["LOG:  starting", "FATAL:  long ago", *["LOG:  ready"] * 20, grave, *["LOG:  bye"] * 3]
+    (tmp_path / "log").write_text("\n".join(lines))
+    said = EmbeddedPostgres(tmp_path)._log_tail()
+    assert said.startswith(f"{grave} (")
+    assert said.endswith(" MB are free on its disk)")

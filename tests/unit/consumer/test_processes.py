@@ -7,11 +7,14 @@ import os
 import signal
 import socket
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from trialog_schemas.errors import ResourceInUseError, UnavailableError
-from trialog_server.processes import bind, stop_on_signals, url_of
+from trialog_server.postgres.embedded import EmbeddedPostgres
+from trialog_server.processes import bind, keep_postgres, stop_on_signals, url_of
 
 
 async def test_bind_connections_send_at_once() -> None:
@@ -100,3 +103,33 @@ async def test_stop_leaves_a_closed_terminal_alone_under_nohup() -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(each)
         signal.signal(signal.SIGHUP, before)
+
+
+class BrokenPostgres(EmbeddedPostgres):
+    """A server that is gone and does not start, as on a full disk."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        super().__init__(Path("/nowhere"))
+        self.loop, self.ending, self.started_s = asyncio.get_running_loop(), stop, list[float]()
+
+    def ensure_running(self) -> None:
+        """Fail, and end the test at the fifth time."""
+        self.started_s.append(self.loop.time())
+        if len(self.started_s) == 5:
+            self.loop.call_soon_threadsafe(self.ending.set)
+        raise UnavailableError(f"no room, start {len(self.started_s)}")
+
+
+async def test_postgres_that_does_not_start_is_said_once_and_tried_ever_more_seldom() -> None:
+    """A full disk fills no terminal: it is gone, why it does not start, and then silence."""
+    stop = asyncio.Event()
+    broken = BrokenPostgres(stop)
+    with capture_logs() as said:
+        await keep_postgres(broken, stop, 0.01)
+
+    assert [(one["event"], one.get("cause")) for one in said] == [
+        ("postgres is gone and is started again", None),
+        ("postgres does not start; it is tried again", "no room, start 1"),
+    ]
+    first, *_, last = broken.started_s
+    assert last - first > 0.02 + 0.04 + 0.08 + 0.16
