@@ -77,7 +77,7 @@ class WriterPlace:
         """
         if not self.spool.has_room:
             self.discard()
-            raise no_place(self.folder.path, self.spool.room_fault or "no room")
+            raise no_place(self.folder.path.parent, self.spool.room_fault or "no room")
 
     def discard(self) -> None:
         """Delete everything; nobody is to write here."""

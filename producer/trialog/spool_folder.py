@@ -350,7 +350,7 @@ def prepare_folder(spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
     except OSError as exc:
         lock.release()
         _delete_unborn(unborn)
-        raise no_place(spool_dir / meta.writer_id, exc.strerror) from exc
+        raise no_place(spool_dir, exc.strerror) from exc
     return SpoolFolder(unborn, meta, lock)
 
 
@@ -367,7 +367,7 @@ def bear_folder(folder: SpoolFolder, meta: SpoolMeta) -> None:
         folder.path.rename(path)
     except OSError as exc:
         discard_folder(folder)
-        raise no_place(path, exc.strerror) from exc
+        raise no_place(path.parent, exc.strerror) from exc
     folder.path, folder.meta = path, meta
 
 
