@@ -59,10 +59,16 @@ def refusal_error(rejection: Rejection) -> ClientError:
     return error
 
 
+def counted_refusals(count: int) -> str:
+    """Return how many refusals there are, for a message."""
+    return "1 refusal" if count == 1 else f"{count} refusals"
+
+
 def rejected_error(run_name: str, rejections: Sequence[Rejection]) -> RunRejectedError:
     """Return the error that `wait()` raises for all refusals of a handle."""
+    counted = counted_refusals(len(rejections))
     return RunRejectedError(
-        f"{len(rejections)} refusals in run {run_name!r}, the first: {rejections[0].message}",
+        f"{counted} in run {run_name!r}, the first: {rejections[0].message}",
         rejections,
         [refusal_error(rejection) for rejection in rejections],
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from trialog.client import Client
 from trialog.deadline import Deadline
 from trialog.experiment import check_page
-from trialog.refusals import rejected_error
+from trialog.refusals import counted_refusals, rejected_error
 from trialog.run_async import enter_async, flush_async, leave_async
 from trialog.run_context import pop_run
 from trialog.run_entering import enter
@@ -240,7 +240,7 @@ class Run(RunLogging):
     def _warn_of(self, refused: Sequence[Rejection]) -> None:
         if refused:
             warnings.warn(
-                f"{len(refused)} refusals in run {self.run_name!r}, the first: "
+                f"{counted_refusals(len(refused))} in run {self.run_name!r}, the first: "
                 f"{refused[0].message}; see run.rejections",
                 RejectionWarning,
                 stacklevel=3,

@@ -428,7 +428,7 @@ async def test_waiting_async_tells_what_was_refused(
                 for index, handle in enumerate(handles):
                     handle.log_parameter("momentum", index)
 
-        with pytest.warns(UserWarning, match="1 refusals in run 'one'") as caught:
+        with pytest.warns(UserWarning, match="1 refusal in run 'one'") as caught:
             await differ()
         assert {warning.filename for warning in caught} == {__file__}
         with pytest.raises(TimeoutError, match=r"has not ended after 0\.1 s"):

@@ -383,7 +383,7 @@ def test_wait_raises_all_refusals_of_its_own_handle(
         first.log_parameter("lr", 1)
         first.wait(30)
         other.log_parameter("lr", 2)
-        with pytest.warns(UserWarning, match="1 refusals in run 'one'"):
+        with pytest.warns(UserWarning, match="1 refusal in run 'one'"):
             other.__exit__(None, None, None)
         first.wait(30)
     with pytest.raises(trialog.RunRejectedError) as caught:

@@ -85,6 +85,8 @@ def test_refusal_of_an_answer_is_the_value_that_users_see() -> None:
     ] * len(error)
     back = pickle.loads(pickle.dumps(error))
     assert (back.rejections, len(back), len(back.errors)) == (error.rejections, 2, 2)
+    alone = rejected_error("r", [rejection])
+    assert str(alone) == "1 refusal in run 'r', the first: parameter 'lr' is already 1"
     assert str(error) == "2 refusals in run 'r', the first: parameter 'lr' is already 1"
 
 
