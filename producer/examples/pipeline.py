@@ -58,6 +58,8 @@ def start(execution_id: str, experiment_name: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Be one step, or start the pipeline."""
+    if not arguments:
+        sys.exit("give the id of this execution: pipeline.py EXECUTION-ID [EXPERIMENT]")
     if arguments[0] == "--step":
         STEPS[arguments[1]](Path(arguments[2]))
     else:

@@ -39,6 +39,8 @@ def test_each_start_of_a_pipeline_is_a_run_named_by_its_execution_id(
     for execution_id in ("a1b2c3d4e5f6", "f6e5d4c3b2a1"):
         done = start_pipeline(session, execution_id, experiment_name)
         assert (done.returncode, done.stdout) == (0, f"{execution_id} is Completed\n"), done.stderr
+    nameless = start_pipeline(session)
+    assert (nameless.returncode, nameless.stderr[:29]) == (1, "give the id of this execution")
     again = start_pipeline(session, "a1b2c3d4e5f6", experiment_name)
     assert again.returncode == 1
     assert "ResourceInUseError" in again.stderr
