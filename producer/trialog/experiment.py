@@ -61,7 +61,7 @@ class Experiment:
             experiment_id=uuid.uuid4().hex,
             name=names.check_experiment_name(experiment_name),
             description=names.check_description(description),
-            tags=names.check_tags(tags),
+            tags=names.check_callers_tags(tags),
         )
         endpoint = session_of(session, sagemaker_session).resolve()
         answer = send_command(endpoint, body)["experiment"]

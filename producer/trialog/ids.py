@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from trialog_schemas.limits import TIME_US_MAX
 from trialog_schemas.wire import event_id_for, uuid7
 
 
@@ -14,8 +15,13 @@ def new_id() -> str:
 
 
 def now_us() -> int:
-    """Return the time in microseconds since the epoch."""
-    return time.time_ns() // 1000
+    """Return the time in microseconds since the epoch, at most the last one that can be stored."""
+    return storable_us(time.time_ns() // 1000)
+
+
+def storable_us(at_us: int) -> int:
+    """Return the time of a clock; what is beyond the year 9999 is its end, and no event is lost."""
+    return min(at_us, TIME_US_MAX)
 
 
 def catalog_writer_of(writer_id: str) -> str:

@@ -92,7 +92,7 @@ class Run(RunLogging):
             names.check_experiment_name(experiment_name),
             names.check_run_name(new_run_name() if run_name is None else run_name),
         )
-        answer["tags"] = names.check_tags(tags)
+        answer["tags"] = names.check_callers_tags(tags)
         super().__init__(answer, endpoint)
         self._is_resuming, self._is_known = check_flag("resume", resume), False
         self._origin: RunBlock | None = None

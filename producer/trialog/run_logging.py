@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-import time
 from typing import TYPE_CHECKING, Literal
 
 from trialog.artifact_file import artifact_path, read_artifact_file
@@ -68,7 +67,7 @@ class RunLogging(RunView):
         # The spool checks what is new to it; a subclass may have another idea of being equal.
         name = name if type(name) is str else names.check_metric_name(name)
         number_of_step = -1 if step is None else names.check_step(step)
-        at_us = time.time_ns() // 1000 if timestamp is None else names.check_timestamp(timestamp)
+        at_us = now_us() if timestamp is None else names.check_timestamp(timestamp)
         spool = self._block.spool or self._block.writer().spool
         spool.append_point(name, number_of_step, at_us, plain)
 
@@ -233,7 +232,8 @@ class RunLogging(RunView):
         """Set tags of the run, and remove others; a tag that is set again has the new value.
 
         Args:
-            tags: at most 50, as a dict or as SageMaker's list of `{"Key", "Value"}`.
+            tags: at most 50, as a dict or as SageMaker's list of `{"Key", "Value"}`. Keys that
+                begin with `trialog.` are trialog's own.
             removed: keys of tags to remove, several.
 
         Raises:
@@ -241,8 +241,9 @@ class RunLogging(RunView):
             LimitExceededError: the run would have more than 50 tags; none is set.
             RuntimeError: the run is not open.
         """
-        checked = names.check_tags(tags)
+        checked = names.check_callers_tags(tags)
         gone = names.check_tag_keys(removed)
+        names.check_not_reserved(gone)
         writer = self._block.writer()
         if checked or gone:
             writer.record(TagsSet(checked, gone))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -28,6 +28,9 @@ from trialog_schemas.texts import check_text, odd_character
 
 ParameterValue: TypeAlias = plain_json.ParameterValue
 parameter_json = plain_json.parameter_json
+
+RESERVED_TAGS_PREFIX = "trialog."
+"""How the keys of tags begin that trialog sets itself, as the one of dropped calls."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PARAMETER_NAME = re.compile(r"[\w\-./: ]+")
@@ -101,6 +104,30 @@ def check_tags(value: object) -> dict[str, str]:
             limit=limits.TAGS_MAX,
         )
     return tags
+
+
+def check_callers_tags(value: object) -> dict[str, str]:
+    """Return tags that a caller sets, none of them of trialog's own; see `check_tags`.
+
+    Raises:
+        ValidationError: they are not legal, or a key is reserved.
+    """
+    tags = check_tags(value)
+    check_not_reserved(tags)
+    return tags
+
+
+def check_not_reserved(keys: Iterable[str]) -> None:
+    """Raise ValidationError if a tag's key is one that trialog sets itself."""
+    for key in keys:
+        if key.startswith(RESERVED_TAGS_PREFIX):
+            raise ValidationError(
+                f"tag key {shown(key)} begins with {RESERVED_TAGS_PREFIX!r}, which is reserved for "
+                "what trialog itself tells of a run; choose another key",
+                field="tag key",
+                value=key,
+                limit=f"not {RESERVED_TAGS_PREFIX}…",
+            )
 
 
 _TAGS_FORM = "a dict or a list of {'Key': …, 'Value': …}"

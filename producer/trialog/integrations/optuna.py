@@ -104,7 +104,7 @@ class TrialogCallback:
             ]
         )
         self._session = session_of(session)
-        self._tags = names.check_tags(tags)
+        self._tags = names.check_callers_tags(tags)
         names.check_tags({**self._tags, **dict.fromkeys(_OWN_TAGS, "")})
         self._tracked: set[tuple[str, int]] = set()
 

@@ -81,7 +81,7 @@ class TunerCallback:
         self._experiment_name = names.check_experiment_name(experiment_name)
         self._search_name = names.check_run_name(search_name)
         self._session = session
-        self._tags = names.check_tags(tags)
+        self._tags = names.check_callers_tags(tags)
         names.check_tags({**self._tags, **dict.fromkeys(_OWN_TAGS, "")})
         self._lock = threading.Lock()
         self._trials: dict[str, _Trial] = {}

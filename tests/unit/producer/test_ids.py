@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from trialog.ids import catalog_writer_of, new_id, now_us
+from trialog.ids import catalog_writer_of, new_id, now_us, storable_us
+from trialog_schemas.limits import TIME_US_MAX
 
 
 def test_ids_are_different_and_begin_with_their_time() -> None:
@@ -22,6 +23,12 @@ def test_time_is_that_of_the_clock_in_microseconds() -> None:
     at_us = now_us()
     assert before - 0.001 <= at_us / 1e6 <= time.time() + 0.001
     assert type(at_us) is int
+
+
+def test_time_beyond_the_year_9999_is_the_last_that_can_be_stored() -> None:
+    """The rules refuse a later one, with everything that was logged at it."""
+    assert storable_us(TIME_US_MAX) == storable_us(TIME_US_MAX + 1) == TIME_US_MAX
+    assert storable_us(TIME_US_MAX - 1) == TIME_US_MAX - 1
 
 
 # D12

@@ -68,6 +68,21 @@ def test_run_with_too_many_tags_raises_value_error(session: trialog.Session) -> 
         trialog.Run("e", "r", session, tags={str(number): "" for number in range(51)})
 
 
+# B1 A5
+def test_tags_of_trialogs_own_are_refused_from_callers(session: trialog.Session) -> None:
+    """How many calls a full disk has cost is what trialog says, whichever way tags are given."""
+    for tags in ({"trialog.dropped_calls": "0"}, [{"Key": "trialog.x", "Value": ""}]):
+        with pytest.raises(trialog.ValidationError, match="reserved for what trialog itself"):
+            trialog.Run("e", "r", session, tags=tags)
+        with pytest.raises(trialog.ValidationError, match="reserved"):
+            trialog.Experiment.create("e", tags=tags, session=session)
+    run = trialog.Run("e", "r", session, tags={"trialog": "", "my.trialog.x": ""})
+    with pytest.raises(trialog.ValidationError, match="reserved"):
+        run.set_tags({"trialog.x": ""})
+    with pytest.raises(trialog.ValidationError, match="reserved"):
+        run.set_tags({}, removed=["trialog.dropped_calls"])
+
+
 # B2
 def test_generated_names_are_legal_different_and_of_the_time() -> None:
     """10,000 names within one second are all different and begin with the UTC time."""

@@ -126,6 +126,14 @@ ERRORS = [
         "keep one of them",
     ),
     Row(
+        error(names.check_callers_tags, {"trialog.dropped_calls": "0"}),
+        INVALID,
+        "tag key",
+        "'trialog.dropped_calls'",
+        "reserved",
+        "choose another key",
+    ),
+    Row(
         error(names.check_tags, {str(at): "" for at in range(51)}),
         INVALID,
         "tags are given",
