@@ -347,11 +347,17 @@ def hold_data_dir(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what trialog raises on purpose into one line and exit status 1."""
+    """Turn what trialog raises on purpose into one line and exit status 1.
+
+    A Ctrl-C that comes while a command is still being loaded is one line too.
+    """
     try:
         yield
     except TrialogError as exc:
         raise click.ClickException(exc.message) from exc
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
 
 
 class _UnverifiedError(click.ClickException):

@@ -205,6 +205,14 @@ def test_plain_errors_keep_the_sentence_and_nothing_else() -> None:
         raise ZeroDivisionError
 
 
+def test_interrupt_before_the_start_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A Ctrl-C in the first second, while programs are loaded, has the status of any other."""
+    with pytest.raises(click.exceptions.Exit) as caught, plain_errors():
+        raise KeyboardInterrupt
+    assert caught.value.exit_code == 130
+    assert capsys.readouterr().err == "trialog: interrupted\n"
+
+
 def test_ready_line_is_for_programs_and_the_rest_for_people(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
