@@ -6,6 +6,7 @@ answer that is an error becomes the exception the tree in `trialog_schemas.error
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from trialog.pages import pages
+from trialog.slow_answer import said_when_slow
 from trialog_schemas.errors import UnavailableError, error_from_code
 from trialog_schemas.events import NIL_ID
 from trialog_schemas.limits import Limits
@@ -59,8 +61,14 @@ Page = TypeVar("Page")
 RECORDS_TYPE = "application/x-trialog-records"
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 30.0
+WORD_AFTER_S = 5.0
+"""How long somebody waits for an answer before it is said that the service is slow."""
+
 COMMAND_WAIT_S = 10.0
 """How long the service may wait for a verdict before it answers without one."""
+
+_SENDERS_PATHS = ("/api/v1/records", "/api/v1/artifacts/", "/api/v1/applied")
+"""What is asked in the background, for which the sender has words of its own, or is to wait."""
 
 OK_BELOW = 300
 """No answer of a trialog service is a redirection; a login page's must not pass for a yes."""
@@ -76,10 +84,17 @@ class Client:
     Args:
         endpoint: the service, and as whom.
         request: sends a request; None does it over HTTP.
+        word_after_s: how long to wait for an answer before that is said.
     """
 
-    def __init__(self, endpoint: Endpoint, request: Request | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        request: Request | None = None,
+        word_after_s: float = WORD_AFTER_S,
+    ) -> None:
         self._endpoint = endpoint
+        self._word_after_s = word_after_s
         self._request = request or request_over_http
 
     def command(self, writer_id: str, at_us: int, body: CatalogBody) -> CommandAnswer:
@@ -238,8 +253,19 @@ class Client:
         url = f"{self._endpoint.url}{path}" + (f"?{query}" if query else "")
         if self._endpoint.api_key is not None:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+        is_senders = path.startswith(_SENDERS_PATHS)
         try:
-            status, data = self._request(method, url, body, headers)
+            with (
+                contextlib.nullcontext()
+                if is_senders
+                else said_when_slow(self._endpoint, self._word_after_s)
+            ):
+                status, data = self._request(method, url, body, headers)
+        except TimeoutError as exc:
+            raise UnavailableError(
+                f"the service at {self._endpoint.url} does not answer: it takes connections and "
+                f"was silent for {ANSWER_TIMEOUT_S:g} s; see what holds it, or start it again"
+            ) from exc
         except OSError as exc:
             raise UnavailableError(
                 f"no trialog service can be reached at {self._endpoint.url}; "
@@ -256,12 +282,17 @@ def number(value: Number | None) -> float:
 
 
 def request_over_http(
-    method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    answer_timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> tuple[int, bytes]:
     """Send a request and wait for its answer; return status and body.
 
     Raises:
-        OSError: no answer came in time.
+        TimeoutError: somebody took it, and no answer came in time.
+        OSError: nobody took it.
     """
     import urllib3  # noqa: PLC0415  a program that only logs to Kafka never needs it
 
@@ -271,10 +302,12 @@ def request_over_http(
             url,
             body=body,
             headers=headers,
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S),
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=answer_timeout_s),
             retries=False,
             redirect=False,
         )
+    except urllib3.exceptions.ReadTimeoutError as exc:
+        raise TimeoutError(str(exc)) from exc
     except urllib3.exceptions.HTTPError as exc:
         raise ConnectionError(f"{type(exc).__name__}: {exc}") from exc
     return answer.status, answer.data

@@ -136,8 +136,8 @@ def create_run(
     try:
         limits = Limits.from_json(dict(send_command(endpoint, created, client)["limits"]))
     except UnavailableError as exc:
-        if not isinstance(exc.__cause__, OSError):
-            # Somebody is there, so that the sender may find nothing to say.
+        if not isinstance(exc.__cause__, OSError) or isinstance(exc.__cause__, TimeoutError):
+            # Somebody is there, so that the sender may find nothing to say, or not for long.
             notice_logger().warning(
                 "the service does not create the run now; it is kept and created later",
                 run=f"{created.experiment_name}/{created.run_name}",

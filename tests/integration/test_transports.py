@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.services.trialog import TrialogService
-from trialog.client import Client
+from trialog.client import Client, request_over_http
 from trialog.settings import Session
 from trialog.transports.base import OutRecord, RefusedRecord, Transport
 from trialog.transports.http import HttpTransport
@@ -220,3 +221,13 @@ async def test_transport_without_a_log_says_unavailable_with_the_address(way: st
             await made.send(records(1))
     finally:
         await made.close()
+
+
+def test_service_that_takes_connections_and_says_nothing_is_another_fault_than_none() -> None:
+    """Whoever waited for it in vain is not told to start one."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(TimeoutError):
+            request_over_http("GET", url, None, {}, answer_timeout_s=0.05)
+    with pytest.raises(ConnectionError):
+        request_over_http("GET", url, None, {})

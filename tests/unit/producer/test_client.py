@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import pytest
+import structlog
 
 from tests.unit.producer.answers import (
     URL,
@@ -17,7 +18,7 @@ from tests.unit.producer.answers import (
     rejection_answer,
     run_answer,
 )
-from trialog.client import COMMAND_WAIT_S, number, request_over_http
+from trialog.client import COMMAND_WAIT_S, Client, number, request_over_http
 from trialog_schemas.decode import unpack_record
 from trialog_schemas.errors import (
     AccessRefusedError,
@@ -34,6 +35,7 @@ from trialog_schemas.limits import Limits
 from trialog_schemas.wire import unframe
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from pathlib import Path
 
     from trialog.settings import Endpoint
@@ -63,6 +65,36 @@ def test_policy_is_the_limits_of_new_runs(endpoint: Endpoint) -> None:
     told = {"limits": {"points_max": 9, "later": 1}, "version": "1", "rules_version": 1}
     service = Answering([(200, told)])
     assert service.client(endpoint).policy() == Limits(points_max=9)
+
+
+def test_service_that_does_not_answer_is_said_and_not_taken_for_none(endpoint: Endpoint) -> None:
+    """A word while somebody waits, none for the sender, whose own comes; the error says which."""
+    said = threading.Event()
+
+    def ask(*_request: object) -> tuple[int, bytes]:
+        said.wait(wait_s)
+        raise TimeoutError
+
+    def note(_logger: object, _method: str, event: MutableMapping[str, Any]) -> NoReturn:
+        logged.append(event)
+        said.set()
+        raise structlog.DropEvent
+
+    logged: list[MutableMapping[str, Any]] = []
+    wait_s = 5.0
+    structlog.configure(processors=[note])
+    try:
+        with pytest.raises(UnavailableError, match="does not answer: it takes connections"):
+            Client(endpoint, ask, word_after_s=0).policy()
+        said.clear()
+        wait_s = 0.05
+        with pytest.raises(UnavailableError, match="see what holds it, or start it again"):
+            Client(endpoint, ask, word_after_s=0).send_records(b"")
+    finally:
+        structlog.reset_defaults()
+    (line,) = logged
+    assert line["event"] == "the service does not answer yet; it is waited for"
+    assert line["address"] == URL
 
 
 def test_run_is_asked_by_names_that_cannot_leave_their_place(endpoint: Endpoint) -> None:

@@ -211,7 +211,15 @@ def test_run_that_the_service_does_not_decide_on_is_kept_and_that_is_said(
     """With its reason; where nobody answers at all it is the sender that says so, once."""
     run = unborn_run(endpoint, "e", "r")
     said = (503, {"error": {"code": "Unavailable", "message": "no worker is running"}})
-    for answer, expected in ((said, ["no worker is running"]), (ConnectionError("no"), [])):
+    silent = (
+        f"the service at {endpoint.url} does not answer: it takes connections and was silent for "
+        "30 s; see what holds it, or start it again"
+    )
+    for answer, expected in (
+        (said, ["no worker is running"]),
+        (TimeoutError("30 s"), [silent]),
+        (ConnectionError("no"), []),
+    ):
         service = Answering([answer])
         with structlog.testing.capture_logs() as logged:
             opening = create_run(endpoint, run, None, service.client(endpoint))
