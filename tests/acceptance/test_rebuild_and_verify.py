@@ -277,8 +277,8 @@ def test_command_on_a_folder_without_data_says_what_to_give(tmp_path: Path) -> N
             stack.enter_context(ServiceProcess(name, "--data-dir", str(tmp_path / "nothing")))
             for name in ("rebuild", "verify")
         ]
-        for running in started:
-            assert running.wait_ended() == 1
+        for running, status in zip(started, (1, 3), strict=True):
+            assert running.wait_ended() == status
             assert "give its folder with --data-dir" in running.output[-1]
     assert not (tmp_path / "nothing").exists()
 
