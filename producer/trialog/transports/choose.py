@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from trialog.transports.http import HttpTransport
 from trialog.transports.kafka import KafkaTransport
 from trialog.transports.kafka_producer import ProducerSettings
+from trialog.transports.kafka_words import say_once_of_ours
 
 if TYPE_CHECKING:
     from trialog.settings import Endpoint
@@ -21,4 +22,5 @@ def new_transport(endpoint: Endpoint) -> Transport:
     """Return the way to the log that the session names."""
     if endpoint.kafka is None:
         return HttpTransport(endpoint)
+    say_once_of_ours()
     return KafkaTransport(endpoint.kafka, ProducerSettings(give_up_s=KAFKA_GIVE_UP_S))
