@@ -34,7 +34,7 @@ up: $(DEMO_STAMP) ## start the service alone, keep serving until Ctrl-C
 	@exec $(TRIALOG) up
 
 test: $(DEV_STAMP) ## run all tests
-	@exec $(BIN)/python -m pytest --ignore=tests/bench
+	@exec $(BIN)/python -m pytest --ignore=tests/bench --numprocesses=2 --dist=worksteal
 
 lint: $(DEV_STAMP) ## check style, format and the walls between the packages
 	@$(BIN)/ruff check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import uuid
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,7 +23,13 @@ _POSTGRES_FIXTURES = {"postgres_server_url", "private_postgres"}
 
 
 def pytest_configure() -> None:
-    """Forget the user's own settings: no test may talk to a service that is in use."""
+    """Forget the user's own settings: no test may talk to a service that is in use.
+
+    Nor may Ctrl-C be ignored, as the background jobs of a shell inherit it: the programs that tests
+    start would inherit it, too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in tuple(os.environ):
         if name.startswith("TRIALOG_") and not name.startswith("TRIALOG_TEST_"):
             del os.environ[name]

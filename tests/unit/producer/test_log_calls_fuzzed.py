@@ -156,7 +156,9 @@ def test_any_values_are_taken_whole_or_refused_whole(tmp_path: Path) -> None:
         with trialog.Run("e", "r", runs.session) as run:
             call_all()
         bodies = [event.body for event in runs.events()]
-    assert min(len(told.rows), len(told.parameters), len(told.errors)) >= 5
+    assert told.rows
+    assert told.parameters
+    assert told.errors
     assert all(str(error).isprintable() and len(str(error)) < 500 for error in told.errors)
     logged = [body.parameters for body in bodies if isinstance(body, ParametersLogged)]
     assert dict.fromkeys(name for one in logged for name in one) == told.parameters

@@ -76,6 +76,9 @@ class Tensor:
         self.shape = ()
         self.dtype = dtype
 
+    def __repr__(self) -> str:
+        return f"tensor({self._value!r}, dtype={self.dtype})"
+
     def item(self) -> float:
         """Return the number as Python has it."""
         return self._value
