@@ -45,8 +45,9 @@ def parameters(command: str) -> list[click.Parameter]:
 
 
 def given(command: str) -> list[str]:
-    """What a command cannot do without."""
-    return ["--output", "out.csv"] if command == "export" else []
+    """What a command cannot do without: a file for each option that it must have."""
+    needed = [one for one in parameters(command) if isinstance(one, click.Option) and one.required]
+    return [word for one in needed for word in (one.opts[0], "out.csv")]
 
 
 TYPED = [
