@@ -37,18 +37,20 @@ def test_page_shows_what_was_logged_and_that_a_run_was_reproduced(
     """Plots, pictures, relatives and refusals of one run; beside another, identical parameters."""
     picture = tmp_path / "samples.png"
     picture.write_bytes(PNG)
-    with trialog.Run(experiment_name, "first", session) as first:
+    with (
+        trialog.Run(experiment_name, "first", session) as first,
+        # Before anything is logged: this handle does not know the parameters.
+        trialog.load_run(experiment_name, "first", session) as other,
+    ):
         train(first, 0.9)
         first.log_roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], "of the test data")
         first.log_precision_recall([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
         first.log_confusion_matrix(["cat", "dog"], ["cat", "cat"])
         first.log_file(str(picture))
-        other = trialog.load_run(experiment_name, "first", session).__enter__()
         with trialog.Run(experiment_name, "inner", session) as inner:
             train(inner, 0.5)
         first.wait(30)
-        other.log_parameter("seed", 1)  # this handle does not know the value yet
-        other.__exit__(None, None, None)
+        other.log_parameter("seed", 1)
     with trialog.Run(experiment_name, "second", session) as second:
         train(second, 0.9)
     for run in (first, inner, second):

@@ -48,6 +48,7 @@ def test_transport_to_brokers_that_are_away_has_aiokafka_say_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its loggers keep their levels and handlers; nothing is configured."""
+    caplog.set_level(logging.ERROR, "aiokafka")  # the service's commands make it silent
     before = [logging.getLogger("aiokafka").level, list(logging.getLogger("aiokafka").handlers)]
     endpoint = Session(kafka="brokers.of.this.test:9092", spool_dir=tmp_path).resolve()
     ours = contextvars.Context()
