@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
-from tests.integration.projection_cases import READ_MODEL
 from tests.services.blocking import run_blocking
 from tests.services.trialog import wait_until
+from trialog_server.project.digests import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,6 @@ class Faulty:
         before = self.leases()
         assert sum(lease.next_offset for lease in before) > 0
         if into_nothing:
-            self.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in READ_MODEL))
+            self.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in TABLES))
         self.query(BACK_TO_THE_START)
         wait_until(lambda: self.leases() == before, "everything is read again")

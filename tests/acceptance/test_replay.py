@@ -10,7 +10,7 @@ import pytest
 
 import trialog
 from tests.acceptance.conftest import LEFT_WITH_REFUSALS
-from tests.integration.projection_cases import READ_MODEL
+from trialog_server.project.digests import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,14 +98,14 @@ def test_whole_log_delivered_again_changes_nothing_and_from_nothing_gives_all(
     assert run.parameters["contested"] == "first"
     assert [one.code for one in run.rejections] == ["param_immutable"]
 
-    live = {table: rows_of(faulty, table) for table in READ_MODEL}
-    assert {table for table in READ_MODEL if not live[table]} <= {"gaps", "dead", "parked"}
+    live = {table: rows_of(faulty, table) for table in TABLES}
+    assert {table for table in TABLES if not live[table]} <= {"gaps", "dead", "parked"}
     faulty.deliver_again()
-    assert {table: rows_of(faulty, table) for table in READ_MODEL} == live
+    assert {table: rows_of(faulty, table) for table in TABLES} == live
     assert told(session, run) == before
 
     # How points are cut into chunks, and sums of them added up, depends on how they were read.
-    replayed = [table for table in READ_MODEL if table not in ("metric_chunks", "metric_summaries")]
+    replayed = [table for table in TABLES if table not in ("metric_chunks", "metric_summaries")]
     kept = {table: rows_of(faulty, table, without="none") for table in replayed}
     kept["metric_summaries"] = rows_of(faulty, "metric_summaries", without="total")
     faulty.deliver_again(into_nothing=True)

@@ -21,7 +21,7 @@ from tests.integration.partition_model import (
     Summary,
     Tables,
 )
-from tests.integration.projection_cases import READ_MODEL, projection_pool
+from tests.integration.projection_cases import projection_pool
 from tests.unit.schemas.receiver import body_of
 from tests.unit.schemas.run_model import Outcome, kind_of
 from trialog_schemas.events import EVENT_VERSION
@@ -36,6 +36,7 @@ from trialog_schemas.wire import (
     pack_record,
 )
 from trialog_server.log.base import LogRecord, Partition
+from trialog_server.project.digests import TABLES
 from trialog_server.project.lease import Leases
 from trialog_server.project.partition import PartitionProjection
 from trialog_server.project.settings import ProjectionSettings
@@ -76,7 +77,7 @@ CREATE CONSTRAINT TRIGGER crash AFTER INSERT ON dead
 
 _EMPTIED = ";".join(
     f"DELETE FROM {table}"
-    for table in (*READ_MODEL, "trialog.leases", "trialog.workers", "public.crashing")
+    for table in (*TABLES, "trialog.leases", "trialog.workers", "public.crashing")
 )
 
 

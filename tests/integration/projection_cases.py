@@ -14,6 +14,7 @@ from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.memory import MemoryLog
 from trialog_server.postgres.migrate import migrate
 from trialog_server.postgres.pool import PoolSettings, open_pool
+from trialog_server.project.digests import TABLES
 from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.worker import Worker
 
@@ -25,23 +26,6 @@ if TYPE_CHECKING:
 
 QUICK = ProjectionSettings(lease_s=1.0, renew_s=0.3, claim_retry_s=0.05, backoff_s_max=0.2)
 """Shorter times than the defaults: the same behaviour, sooner."""
-
-READ_MODEL = (
-    "experiments",
-    "runs",
-    "run_states",
-    "writers",
-    "gaps",
-    "parameters",
-    "metric_summaries",
-    "metric_chunks",
-    "artifacts",
-    "rejections",
-    "dead",
-    "parked",
-    "record_index",
-)
-
 
 LOGS = ("memory", "embedded")
 
@@ -106,7 +90,7 @@ async def project(pool: Pool, log: Log, settings: ProjectionSettings = QUICK) ->
 async def digests(pool: Pool, without: tuple[str, ...] = ()) -> dict[str, str]:
     """Return a digest of each read-model table, over all rows in a fixed order."""
     out = {}
-    for table in READ_MODEL:
+    for table in TABLES:
         if table in without:
             continue
         rows = await pool.fetch(f"SELECT t::text AS row FROM {table} AS t ORDER BY t::text")
