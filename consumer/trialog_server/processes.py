@@ -19,15 +19,10 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
-from trialog.file_lock import FileLock
 from trialog_schemas.errors import ResourceInUseError, UnavailableError
 from trialog_server.artifacts import ArtifactStore
-from trialog_server.log.embedded import EmbeddedLog
-from trialog_server.log.kafka import KafkaLog
-from trialog_server.postgres.address import WRONG_ADDRESS, first_use
 from trialog_server.postgres.embedded import EmbeddedPostgres
-from trialog_server.postgres.migrate import has_this_version, is_first, migrate
-from trialog_server.postgres.pool import PoolSettings, open_pool
+from trialog_server.postgres.pool import PoolSettings
 from trialog_server.project.generations import live_generation
 from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.worker import FAULTS, Worker
@@ -36,14 +31,15 @@ from trialog_server.serve.app import build_app
 from trialog_server.serve.server import server_config
 from trialog_server.serve.service import Terms
 from trialog_server.settings import DEFAULT_PORT
+from trialog_server.stores import migrate_address, open_log, open_parts, pool_at, postgres_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Pool
     from trialog_server.project.generations import Generation
     from trialog_server.settings import ServerSettings
+    from trialog_server.stores import Parts
 
 log = structlog.get_logger("trialog")
 
@@ -81,53 +77,6 @@ def stop_on_signals() -> asyncio.Event:
     for number in numbers:
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-@contextlib.asynccontextmanager
-async def _open_log(settings: ServerSettings, pool: Pool) -> AsyncIterator[Log]:
-    opened: Log
-    if settings.kafka is None:
-        opened = await EmbeddedLog.open(pool, events_partitions=settings.events_partitions)
-    else:
-        opened = await _open_kafka(settings.kafka, settings.events_partitions)
-    try:
-        yield opened
-    finally:
-        await opened.close()
-
-
-async def _open_kafka(bootstrap: str, events_partitions: int) -> KafkaLog:
-    try:
-        return await KafkaLog.open(bootstrap, events_partitions=events_partitions)
-    except UnavailableError as exc:
-        raise UnavailableError(
-            f"kafka at {bootstrap} cannot be reached ({exc.__cause__ or exc}); start it, or check "
-            "the address in --kafka or TRIALOG_KAFKA",
-            field="kafka",
-            value=bootstrap,
-        ) from exc
-
-
-async def _migrate(dsn: str, remedy: str = WRONG_ADDRESS) -> None:
-    """Bring the database to this version's tables; the first use of its address."""
-    with first_use(dsn, remedy):
-        applied = await migrate(dsn)
-    # That a new database gets its tables is no news; that data is given others is.
-    if applied and not is_first(applied):
-        log.info("the database was migrated", migrations=applied)
-
-
-@contextlib.asynccontextmanager
-async def _open_pool(dsn: str, settings: PoolSettings) -> AsyncIterator[Pool]:
-    pool = await open_pool(dsn, settings)
-    try:
-        yield pool
-    finally:
-        # close() waits for connections in use; a statement that hangs must not keep us.
-        try:
-            await asyncio.wait_for(pool.close(), REQUESTS_END_S)
-        except TimeoutError:
-            pool.terminate()
 
 
 def bind(host: str, port: int | None) -> socket.socket:
@@ -176,7 +125,7 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _serve(settings: ServerSettings, parts: _Parts, api: _Api) -> None:
+async def _serve(settings: ServerSettings, parts: Parts, api: _Api) -> None:
     """Serve the HTTP API until `api.stop` is set; call `api.on_ready` when it answers."""
     app = build_app(
         pool=parts.pool,
@@ -230,28 +179,13 @@ class _Api:
     on_ready: Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What the API stands on."""
-
-    pool: Pool
-    log: Log
-
-
-@contextlib.asynccontextmanager
-async def _open_parts(settings: ServerSettings, dsn: str) -> AsyncIterator[_Parts]:
-    pool_settings = PoolSettings(application_name="trialog-api", connections_max=16)
-    async with _open_pool(dsn, pool_settings) as pool, _open_log(settings, pool) as opened:
-        yield _Parts(pool, opened)
-
-
 async def run_api(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
     """Serve the HTTP API on given addresses until one of `stop_on_signals`."""
     stop = stop_on_signals()
     listener = bind(settings.host, settings.port)
     dsn = settings.postgres or ""
-    await _migrate(dsn)
-    async with _open_parts(settings, dsn) as parts:
+    await migrate_address(dsn)
+    async with open_parts(settings, dsn) as parts:
         await _serve(settings, parts, _Api(listener, stop, on_ready))
 
 
@@ -262,8 +196,8 @@ async def run_worker(settings: ServerSettings, *, until_parent_ends: bool = Fals
     if until_parent_ends:
         await _stop_at_end_of_input(stop)
     else:
-        await _migrate(dsn)
-    async with _open_pool(dsn, PoolSettings(connections_max=1)) as looking:
+        await migrate_address(dsn)
+    async with pool_at(dsn, PoolSettings(connections_max=1)) as looking:
         live = await live_generation(looking)
         while not stop.is_set():
             live = await _project(settings, dsn, live, looking, stop)
@@ -281,7 +215,7 @@ async def _project(
         idle_in_transaction_s=2 * projection.lease_s,
     )
     over = asyncio.Event()
-    async with _open_pool(dsn, pool_settings) as pool, _open_log(settings, pool) as opened:
+    async with pool_at(dsn, pool_settings) as pool, open_log(settings, pool) as opened:
         working = asyncio.create_task(Worker(pool, opened, projection).run(over))
         # A worker that ends by itself has a defect; nothing is left to wait for.
         working.add_done_callback(lambda _: None if over.is_set() else stop.set())
@@ -333,8 +267,8 @@ async def run_up(
     listener = bind(settings.host, settings.port)
     try:
         async with (
-            _postgres_of(settings) as (dsn, embedded),
-            _open_parts(settings, dsn) as parts,
+            postgres_of(settings) as (dsn, embedded),
+            open_parts(settings, dsn) as parts,
             _kept(settings, dsn, embedded, stop),
         ):
             await _serve(settings, parts, _Api(listener, stop, on_ready))
@@ -342,69 +276,6 @@ async def run_up(
         # A Ctrl-C in the terminal ends initdb too: then nothing is wrong.
         if not stop.is_set():
             raise
-
-
-@contextlib.asynccontextmanager
-async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, Log]]:
-    """Give database and log of a service to a command, whether the service runs or not.
-
-    An embedded Postgres that is not running is started, and stopped at the end; until then no
-    service can start on that data folder.
-
-    Raises:
-        UnavailableError: Postgres or the log cannot be reached, or the tables of the service that
-            runs are not those of this version.
-    """
-    if settings.postgres is None and not (settings.data_dir / "postgres").is_dir():
-        raise UnavailableError(
-            f"no service has kept data in {settings.data_dir}; give its folder with --data-dir, or "
-            "the addresses of its Postgres and Kafka",
-            field="data_dir",
-            value=str(settings.data_dir),
-        )
-    async with contextlib.AsyncExitStack() as stack:
-        lock = FileLock(settings.data_dir / "service.lock")
-        is_served = settings.postgres is None and not lock.take_nowait()
-        if is_served:
-            dsn = EmbeddedPostgres(settings.data_dir / "postgres").attach()
-        else:
-            stack.callback(lock.release)
-            dsn, _ = await stack.enter_async_context(_postgres_of(settings))
-        pool_settings = PoolSettings(application_name="trialog command", connections_max=4)
-        pool = await stack.enter_async_context(_open_pool(dsn, pool_settings))
-        if is_served:
-            await _check_tables(pool)
-        yield dsn, await stack.enter_async_context(_open_log(settings, pool))
-
-
-async def _check_tables(pool: Pool) -> None:
-    """Refuse tables of another version: a service that runs must not be migrated under its feet."""
-    is_ours = await has_this_version(pool, "control", "control") and await has_this_version(
-        pool, "read_model", (await live_generation(pool)).schema_name
-    )
-    if not is_ours:
-        raise UnavailableError(
-            "the service that runs has not made the tables of this version: it is just starting, "
-            "or is of another version; wait until it is ready, or start it again with this one"
-        )
-
-
-@contextlib.asynccontextmanager
-async def _postgres_of(
-    settings: ServerSettings,
-) -> AsyncIterator[tuple[str, EmbeddedPostgres | None]]:
-    """Give the address of a migrated database, and the embedded Postgres if it is that."""
-    if settings.postgres is not None:
-        await _migrate(settings.postgres)
-        yield settings.postgres, None
-        return
-    embedded = EmbeddedPostgres(settings.data_dir / "postgres")
-    try:
-        dsn = await asyncio.to_thread(embedded.start)
-        await _migrate(dsn, "make room on that folder's disk, or look at its file log")
-        yield dsn, embedded
-    finally:
-        await asyncio.to_thread(embedded.stop)
 
 
 @contextlib.asynccontextmanager

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trialog.output import echo
-from trialog_server.processes import beside_service
 from trialog_server.project.rebuild import rebuild
+from trialog_server.stores import beside_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

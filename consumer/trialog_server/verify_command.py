@@ -10,7 +10,6 @@ import orjson
 
 from trialog.output import echo
 from trialog_schemas.errors import ValidationError
-from trialog_server.processes import beside_service
 from trialog_server.project.checkpoint import (
     broken_partitions,
     make_key,
@@ -21,6 +20,7 @@ from trialog_server.project.checkpoint import (
 )
 from trialog_server.project.verify import live_chains, verify
 from trialog_server.rebuild_command import progress
+from trialog_server.stores import beside_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
