@@ -25,11 +25,14 @@ _POSTGRES_FIXTURES = {"postgres_server_url", "private_postgres"}
 def pytest_configure() -> None:
     """Forget the user's own settings: no test may talk to a service that is in use.
 
-    Nor may Ctrl-C be ignored, as the background jobs of a shell inherit it: the programs that tests
-    start would inherit it, too.
+    Nor may Ctrl-C be ignored, as the background jobs of a shell inherit it, nor the end of the
+    terminal, as under nohup: the programs that tests start would inherit it, too.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Ignored here all the same, but by a handler, which no program inherits.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     for name in tuple(os.environ):
         if name.startswith("TRIALOG_") and not name.startswith("TRIALOG_TEST_"):
             del os.environ[name]
