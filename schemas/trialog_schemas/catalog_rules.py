@@ -3,7 +3,8 @@
 Pure, like `rules.py`. The state is a slice of the catalog: whatever the events of a batch name.
 The one who loads the slice must load, for each account in the batch, the count of live
 experiments, every experiment and run the batch names by id, every experiment it names by name,
-and for each run to be created the live runs that have its name or one of `kept_names`.
+and for each run to be created the live runs that have its name or one of `kept_names`: all of
+them, or as many that one is left whatever the batch deletes. A run that shares its name needs none.
 
     event                refused as               when
     -------------------- ------------------------ ----------------------------------------------
@@ -13,7 +14,8 @@ and for each run to be created the live runs that have its name or one of `kept_
     run_created          invalid                  names or tags are illegal, an id is taken
                          experiment_limit         as above, of a missing experiment
                          run_name_in_use          a live run of the experiment has the name; with
-                                                  `if_taken` keep it is kept under another name
+                                                  `if_taken` keep it is kept under another name,
+                                                  with share it has the name as well
     experiment_deleted   experiment_not_found     no live experiment has the id
                          experiment_not_empty     it has live runs
     run_deleted          run_not_found            no live run has the id
@@ -214,7 +216,8 @@ def _decide_run(state: CatalogState, body: RunCreated) -> Verdict:
         refusal = _refuse_one_more(state, body.experiment_name, body.experiments_max)
         return Verdict(None, (refusal,)) if refusal else Verdict(body)
     joined = replace(body, experiment_id=experiment.experiment_id)
-    if not state.has_live_run(experiment.experiment_id, body.run_name):
+    is_free = not state.has_live_run(experiment.experiment_id, body.run_name)
+    if is_free or body.if_taken == "share":
         return Verdict(joined)
     taken = Rejection(
         "run_name_in_use",

@@ -44,14 +44,14 @@ class RunCreated:
 
     `experiment_id` is the id a missing experiment gets. `if_taken` says what a taken name means:
     `refuse` it, or `keep` the run under `<name>-<first 6 hex digits of its id>` because its user
-    went on without an answer.
+    went on without an answer, or `share` it with others, as MLflow's clients may.
     """
 
     run_id: str
     experiment_name: str
     run_name: str
     experiment_id: str
-    if_taken: Literal["refuse", "keep"] = "refuse"
+    if_taken: Literal["refuse", "keep", "share"] = "refuse"
     tags: dict[str, str] = field(default_factory=dict)
     parent_run_id: str | None = None
     experiments_max: int = DEFAULT_LIMITS.experiments_max

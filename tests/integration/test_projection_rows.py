@@ -259,6 +259,25 @@ async def test_projection_deleting_and_making_anew_across_batches(pool: Pool, lo
     assert await pool.fetchval("SELECT count(*) FROM runs WHERE deleted_at IS NULL") == 0
 
 
+async def test_projection_name_that_runs_share_is_taken_until_the_last_is_gone(
+    pool: Pool, log: Log
+) -> None:
+    """However many share it and whatever one batch deletes, a name is free when nobody has it."""
+    writer, shared = catalog_writer(), [f"0197{at:028x}" for at in range(5)]
+    await log.append([writer.record(*(run_created(one, if_taken="share") for one in shared))])
+    await project(pool, log)
+    deleted = [RunDeleted(one) for one in shared]
+    await log.append([writer.record(*deleted[:4], run_created(OTHER))])
+    await project(pool, log)
+    assert await pool.fetchval("SELECT code FROM rejections") == "run_name_in_use"
+    await log.append([writer.record(deleted[4], run_created())])
+    await log.append([writer.record(run_created(OTHER, if_taken="share"))])
+    await project(pool, log)
+    rows = await pool.fetch("SELECT run_id, name_is_unique FROM runs WHERE deleted_at IS NULL")
+    assert {row["run_id"].hex: row["name_is_unique"] for row in rows} == {RUN: True, OTHER: False}
+    assert await pool.fetchval("SELECT count(*) FROM rejections") == 1
+
+
 async def test_projection_experiment_limit_counts_live_ones(pool: Pool, log: Log) -> None:
     """The limit counts live experiments; deleting one makes room.  # A14."""
     writer, made = catalog_writer(), [f"0195{at:028x}" for at in range(3)]

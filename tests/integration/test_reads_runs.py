@@ -215,6 +215,20 @@ async def test_get_run_by_id_and_by_name_is_the_same_run(read: tuple[Pool, Rows]
         await get_run(pool, ACCOUNT, uuid4())
 
 
+async def test_get_run_by_a_shared_name_is_the_one_that_does_not_share_it(
+    read: tuple[Pool, Rows],
+) -> None:
+    """MLflow's clients may use one name again: of their runs the newest is given."""
+    pool, rows = read
+    experiment = await rows.experiment("e")
+    native, _, newest = [
+        await rows.run(experiment, RunRow("r", minute=minute)) for minute in (1, 2, 3)
+    ]
+    assert (await get_run_by_name(pool, ACCOUNT, "e", "r")).run_id == newest.hex
+    await pool.execute("UPDATE gen_1.runs SET name_is_unique = true WHERE run_id = $1", native)
+    assert (await get_run_by_name(pool, ACCOUNT, "e", "r")).run_id == native.hex
+
+
 # B7
 async def test_get_run_by_an_unknown_name_names_a_near_live_one(read: tuple[Pool, Rows]) -> None:
     """A slip of the pen gets a hint; a deleted run is none."""

@@ -168,8 +168,9 @@ class _Named:
             self.experiments.add((account, body.experiment_name))
             self.experiment_ids.add(body.experiment_id)
             self.run_ids.add(body.run_id)
-            for name in (body.run_name, *kept_names(body.run_name, body.run_id)):
-                self.run_names.add((account, body.experiment_name, name))
+            if body.if_taken != "share":
+                for name in (body.run_name, *kept_names(body.run_name, body.run_id)):
+                    self.run_names.add((account, body.experiment_name, name))
         elif isinstance(body, ExperimentDeleted):
             self.experiment_ids.add(body.experiment_id)
             self.emptied_ids.add(body.experiment_id)
@@ -331,7 +332,7 @@ def _run_row(catalog: Catalog, new: NewRun) -> Row:
         new.account,
         body.experiment_id,
         body.run_name,
-        True,
+        body.if_taken != "share",
         body.tags,
         body.parent_run_id,
         time_of(new.at_us),

@@ -62,6 +62,7 @@ class Named:
     name: str
     home: str = ""
     is_live: bool = True
+    if_taken: str = "refuse"
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Model:
         self.experiments.append(Named(experiment_id, name))
         return None
 
-    def create_run(self, run: Named, experiment_name: str, *, keep: bool) -> str | None:
+    def create_run(self, run: Named, experiment_name: str) -> str | None:
         """Create a run, and its experiment when it is missing; return what was refused, or None."""
         if ILLEGAL in (experiment_name, run.name):
             return "invalid"
@@ -100,10 +101,10 @@ class Model:
             return refused
         siblings = [one for one in self.runs if one.home == homes[0].id and one.is_live]
         taken = {one.name for one in siblings}
-        if run.name not in taken:
+        if run.name not in taken or run.if_taken == "share":
             self.runs.append(replace(run, home=homes[0].id))
             return None
-        if keep:
+        if run.if_taken == "keep":
             tries = [f"{run.name}-{run.id[:6]}", f"{run.name}-{run.id[:12]}"]
             name = next(one for one in tries if one not in taken)
             self.runs.append(replace(run, name=name, home=homes[0].id))
@@ -171,19 +172,19 @@ class Catalog(RuleBasedStateMachine):
         run_id=_RUN_IDS,
         names=st.tuples(_EXPERIMENT_NAMES, _RUN_NAMES),
         experiment_id=_EXPERIMENT_IDS,
-        if_taken=st.sampled_from(["refuse", "keep"]),
+        if_taken=st.sampled_from(["refuse", "keep", "share"]),
     )
     def create_run(
         self,
         run_id: str,
         names: tuple[str, str],
         experiment_id: str,
-        if_taken: Literal["refuse", "keep"],
+        if_taken: Literal["refuse", "keep", "share"],
     ) -> None:
         """Create a run in an experiment that is there, or is not yet."""
         body = RunCreated(run_id, *names, experiment_id, if_taken, experiments_max=AT_MOST)
-        run = Named(run_id, names[1], experiment_id)
-        self._say(body, self.model.create_run(run, names[0], keep=if_taken == "keep"))
+        run = Named(run_id, names[1], experiment_id, if_taken=if_taken)
+        self._say(body, self.model.create_run(run, names[0]))
 
     @rule(experiment_id=_EXPERIMENT_IDS)
     def delete_experiment(self, experiment_id: str) -> None:
@@ -218,11 +219,14 @@ class Catalog(RuleBasedStateMachine):
 
     @invariant()
     def live_names_are_unique(self) -> None:
-        """No two live experiments, and no two live runs of one experiment, have one name."""
+        """No two live experiments, and no two live runs that do not share, have one name."""
         live = [one.name for one in self.state.experiments.values() if not one.is_deleted]
         assert len(live) == len(set(live))
+        sharing = {one.id for one in self.model.runs if one.if_taken == "share"}
         runs = [
-            (one.experiment_id, one.name) for one in self.state.runs.values() if not one.is_deleted
+            (one.experiment_id, one.name)
+            for one in self.state.runs.values()
+            if not one.is_deleted and one.run_id not in sharing
         ]
         assert len(runs) == len(set(runs))
 
@@ -281,6 +285,20 @@ def _losing_what_has_no_name(state: CatalogState, told: Event) -> Verdict:
     return replace(verdict, accepted=None) if verdict.rejections else verdict
 
 
+def _never_sharing(state: CatalogState, told: Event) -> Verdict:
+    body = told.body
+    if isinstance(body, RunCreated) and body.if_taken == "share":
+        told = event(replace(body, if_taken="refuse"))
+    return decide_catalog(state, told)
+
+
+def _overlooking_shared(state: CatalogState, told: Event) -> Verdict:
+    body = told.body
+    if isinstance(body, RunCreated) and body.if_taken == "refuse":
+        told = event(replace(body, if_taken="share"))
+    return decide_catalog(state, told)
+
+
 def _never_joining(state: CatalogState, told: Event) -> Verdict:
     verdict = decide_catalog(state, told)
     if isinstance(verdict.accepted, RunCreated) and isinstance(told.body, RunCreated):
@@ -303,6 +321,8 @@ CANARIES = {
     "deleted experiments count": Law(judge=_counting_deleted_experiments),
     "a run is lost to a name": Law(judge=_losing_what_has_no_name),
     "a run makes its own experiment": Law(judge=_never_joining),
+    "a name is shared with nobody": Law(judge=_never_sharing),
+    "a name is taken by nobody": Law(judge=_overlooking_shared),
     "deleting makes no room": Law(grow=_never_freeing),
 }
 

@@ -90,6 +90,18 @@ def test_run_recorded_without_an_answer_finds_a_name_even_if_its_first_is_taken(
     assert state.runs[R2].name == f"r-{R2[:12]}"
 
 
+def test_run_that_shares_its_name_is_accepted_beside_others() -> None:
+    """MLflow's clients may use one name many times; a native run then finds it taken."""
+    state, verdicts = judged(
+        RunCreated(R1, "exp", "r", E1),
+        RunCreated(R2, "exp", "r", E2, "share"),
+        RunDeleted(R1),
+        RunCreated("c3" * 16, "exp", "r", E2),
+    )
+    assert [codes(verdict) for verdict in verdicts] == [[], [], [], ["run_name_in_use"]]
+    assert (state.runs[R2].name, state.runs[R2].experiment_id) == ("r", E1)
+
+
 @pytest.mark.parametrize("run_name", ["r", "x" * 120])
 def test_kept_names_are_legal(run_name: str) -> None:
     """However long the name was, the kept one is at most 120 characters."""

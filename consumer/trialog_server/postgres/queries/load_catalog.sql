@@ -1,4 +1,4 @@
--- The slice of the catalog that a batch names, as arrays of rows; served by experiments_live_name, runs_live_name and the primary keys.
+-- The slice of the catalog that a batch names, as arrays of rows; served by experiments_live_name, runs_named and the primary keys.
 -- $1 accounts, $2 writer ids, $3 accounts and $4 names of experiments, $5 experiment ids,
 -- $6 ids of experiments that shall be deleted, $7 run ids,
 -- $8 accounts, $9 experiment names and $10 names of runs that shall be created
@@ -11,9 +11,13 @@ WITH named_runs AS (
     JOIN experiments AS home
         ON home.account = wanted.account AND home.name = wanted.experiment
         AND home.deleted_at IS NULL
-    JOIN runs AS run
-        ON run.experiment_id = home.experiment_id AND run.name = wanted.name
-        AND run.deleted_at IS NULL AND run.name_is_unique
+    CROSS JOIN LATERAL (
+        -- Very many runs may share a name; one more than the batch can delete is left of them.
+        SELECT run.run_id FROM runs AS run
+        WHERE run.experiment_id = home.experiment_id AND run.name = wanted.name
+          AND run.deleted_at IS NULL
+        LIMIT cardinality($7::uuid[]) + 1
+    ) AS run
 ),
 named_experiments AS (
     SELECT wanted.experiment_id FROM unnest($5::uuid[]) AS wanted (experiment_id)
