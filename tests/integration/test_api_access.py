@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from tests.integration.api_service import open_api
 from trialog_server.serve.access import OPEN_PATHS, OPEN_PREFIX, AccessPolicy
+from trialog_server.serve.mlflow.error_shape import is_mlflow_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -73,7 +74,11 @@ async def test_every_writing_route_refuses_a_foreign_origin(api: Api) -> None:
             headers={"Origin": "http://evil.example", "Authorization": f"Bearer {KEY}"},
         )
         assert response.status_code == 403, (method, path)
-        assert response.json()["error"]["code"] == "AccessRefused"
+        content = response.json()
+        if is_mlflow_path(path):
+            assert content["error_code"] == "PERMISSION_DENIED"
+        else:
+            assert content["error"]["code"] == "AccessRefused"
 
 
 async def test_who_has_the_key_is_let_in(api: Api) -> None:
@@ -83,6 +88,17 @@ async def test_who_has_the_key_is_let_in(api: Api) -> None:
     )
 
     assert response.status_code == 200
+
+
+# G9
+async def test_mlflow_client_without_the_key_is_told_in_its_own_words(api: Api) -> None:
+    """It reads a code and a sentence, which names the variable that it takes the key from."""
+    response = await api.client.get("/api/2.0/mlflow/runs/get", params={"run_id": "0" * 32})
+
+    assert response.status_code == 401
+    assert response.json().keys() == {"error_code", "message"}
+    assert response.json()["error_code"] == "UNAUTHENTICATED"
+    assert "MLFLOW_TRACKING_TOKEN" in response.json()["message"]
 
 
 async def test_a_missing_key_is_asked_for_by_name(api: Api) -> None:

@@ -155,8 +155,8 @@ async def test_forged_token_is_a_validation_error(api: Api, path: str, token: st
     ("content", "parts"),
     [
         (b"", None),
-        (b"null", Parts("body", None, "SearchBody")),
-        (b'"x"', Parts("body", "'x'", "SearchBody")),
+        (b"null", Parts("body", None, "one JSON object")),
+        (b'"x"', Parts("body", "'x'", "one JSON object")),
         (b"[1", Parts("body", None, "JSON object")),
         (b'{"max_results": 1}}', Parts("body", None, "JSON object")),
         (b"\xef\xbb\xbf{", Parts("body", None, "JSON object")),

@@ -21,6 +21,7 @@ from tests.services.ports import LOOPBACK
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.log.base import Partition
 from trialog_server.serve.errors import OPENAPI_PATH
+from trialog_server.serve.mlflow.error_shape import is_mlflow_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -53,9 +54,13 @@ async def port(api: Api) -> AsyncIterator[int]:
 
 
 def refused(response: httpx2.Response, what: object) -> dict[str, str]:
-    """Return the error of an answer, which is one of the client's in the one shape."""
+    """Return the error of an answer: one of the client's in the shape that its client reads."""
     assert 400 <= response.status_code < 500, (what, response.status_code, response.text)
-    error: dict[str, str] = response.json()["error"]
+    content = response.json()
+    if is_mlflow_path(response.request.url.path):
+        assert content.keys() == {"error_code", "message"}, what
+        content = {"error": {"code": content["error_code"], "message": content["message"]}}
+    error: dict[str, str] = content["error"]
     assert error["code"]
     assert error["message"]
     assert "Traceback" not in response.text
@@ -91,8 +96,13 @@ async def test_openapi_describes_every_route_but_the_page(api: Api) -> None:
 
 
 async def test_query_field_that_a_route_does_not_have_is_refused_by_every_route(api: Api) -> None:
-    """A slip of the pen is noticed wherever it is made, also where no field is taken at all."""
+    """A slip of the pen is noticed wherever it is made, also where no field is taken at all.
+
+    Not where MLflow clients ask: a newer one may send more, as to MLflow's own server.
+    """
     for method, address in described(api):
+        if is_mlflow_path(address):
+            continue
         response = await api.client.request(method, f"{address}?colour=red&%ff=1")
         if method == "HEAD":
             assert response.status_code == 400
@@ -177,7 +187,8 @@ async def test_method_that_a_route_does_not_know_names_those_it_does(api: Api) -
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - methods:
             response = await api.client.request(method, address)
             if response.status_code == 405:  # another route may share the address
-                assert refused(response, (method, address))["code"] == "MethodNotAllowed"
+                code = "BAD_REQUEST" if is_mlflow_path(address) else "MethodNotAllowed"
+                assert refused(response, (method, address))["code"] == code
                 assert response.headers["allow"]
             else:
                 refused(response, (method, address))
@@ -192,7 +203,10 @@ async def test_packed_body_is_refused_before_anything_is_unpacked(api: Api, enco
                 method, address, content=b"\x1f\x8b", headers={"Content-Encoding": encoding}
             )
             error = refused(response, (method, address))
-            assert (response.status_code, error["field"]) == (415, "content-encoding")
+            assert response.status_code == 415
+            if is_mlflow_path(address):
+                continue  # its clients read a code and a sentence
+            assert error["field"] == "content-encoding"
             assert (error["value"], error["limit"]) == (f"'{encoding}'", "identity")
 
 

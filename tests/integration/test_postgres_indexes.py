@@ -130,8 +130,8 @@ async def test_list_page_reads_no_more_rows_than_it_shows(
 
 
 QUESTIONS: list[tuple[str, tuple[object, ...], str]] = [
-    ("get_run", ("default", RUN, None, None), "runs_pkey"),
-    ("get_run", ("default", None, "e1", "r77"), "runs_named"),
+    ("get_run", ("default", RUN, None, None, False), "runs_pkey"),
+    ("get_run", ("default", None, "e1", "r77", False), "runs_named"),
     ("run_events", ("default", RUN, None, None, PAGE), "record_index_run"),
     ("run_events", ("default", RUN, "trialog.events.v1", 5000, PAGE), "record_index_run"),
     ("list_rejections", ("default", RUN, *(None,) * 5, PAGE), "rejections_run"),

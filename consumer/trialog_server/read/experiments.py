@@ -79,17 +79,22 @@ async def get_experiment(pool: Pool, account: str, name: str) -> ExperimentView:
     Raises:
         ResourceNotFoundError: there is none; the message names a near one.
     """
-    rows = await ask(pool, "get_experiment", account, name, None)
+    rows = await ask(pool, "get_experiment", account, name, None, None)
     if not rows:
         raise await experiment_not_found(pool, account, name)
     return _experiment(rows[0])
 
 
 async def find_experiment(
-    pool: Pool, account: str, *, name: str | None = None, experiment_id: str | None = None
+    pool: Pool,
+    account: str,
+    *,
+    name: str | None = None,
+    experiment_id: str | None = None,
+    number: int | None = None,
 ) -> ExperimentView | None:
-    """Return the live experiment of that name or that id, or None."""
-    rows = await ask(pool, "get_experiment", account, name, experiment_id)
+    """Return the live experiment of that name, that id or that number, or None."""
+    rows = await ask(pool, "get_experiment", account, name, experiment_id, number)
     return _experiment(rows[0]) if rows else None
 
 

@@ -49,9 +49,11 @@ async def list_runs(
     return RunPage(tuple(run_from_row(row) for row in found), token, rows[0]["total"])
 
 
-async def find_run(pool: Pool, account: str, run_id: UUID | str) -> RunView | None:
-    """Return the live run of that id, or None."""
-    rows = await ask(pool, "get_run", account, run_id, None, None)
+async def find_run(
+    pool: Pool, account: str, run_id: UUID | str, *, with_deleted: bool = False
+) -> RunView | None:
+    """Return the run of that id, or None; a deleted one only if it is asked for."""
+    rows = await ask(pool, "get_run", account, run_id, None, None, with_deleted)
     return run_from_row(rows[0]) if rows and rows[0]["run_id"] is not None else None
 
 
@@ -73,10 +75,10 @@ async def get_run_by_name(pool: Pool, account: str, experiment_name: str, run_na
     Raises:
         ResourceNotFoundError: there is no such experiment or run; the message names a near one.
     """
-    rows = await ask(pool, "get_run", account, None, experiment_name, run_name)
+    rows = await ask(pool, "get_run", account, None, experiment_name, run_name, False)
     if rows and rows[0]["run_id"] is not None:
         return run_from_row(rows[0])
-    found = await ask(pool, "get_experiment", account, experiment_name, None)
+    found = await ask(pool, "get_experiment", account, experiment_name, None, None)
     if not found:
         raise await experiment_not_found(pool, account, experiment_name)
     near = await ask(pool, "near_run_names", found[0]["experiment_id"], NEAR_NAMES_MAX)

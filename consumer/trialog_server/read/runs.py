@@ -25,7 +25,10 @@ A hundred runs of 200 metrics each are a whole page of about 3 MB. A page has at
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """What a metric's series comes to; NaN takes no part in min, max and mean."""
+    """What a metric's series comes to; NaN takes no part in min, max and mean.
+
+    `last` is the last element in the order of the series, `last_at` the latest time in it.
+    """
 
     last: float
     min: float | None
@@ -33,6 +36,7 @@ class MetricSummary:
     mean: float | None
     count: int
     last_step: int | None
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,11 @@ class RunView:
     run_name: str
     experiment_id: str
     experiment_name: str
+    experiment_number: int
     status: str
     failure_message: str | None
     created_at: datetime
+    deleted_at: datetime | None
     started_at: datetime
     ended_at: datetime | None
     last_event_at: datetime
@@ -114,9 +120,11 @@ def run_from_row(row: asyncpg.Record) -> RunView:
         run_name=row["run_name"],
         experiment_id=row["experiment_id"].hex,
         experiment_name=row["experiment_name"],
+        experiment_number=row["experiment_number"],
         status=row["status"],
         failure_message=row["failure_message"],
         created_at=row["created_at"],
+        deleted_at=row["deleted_at"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         last_event_at=row["last_event_at"],
@@ -161,11 +169,12 @@ def _metrics(row: asyncpg.Record) -> dict[str, MetricSummary]:
         row["metric_mean"],
         row["metric_points"],
         row["metric_last_step"],
+        row["metric_last_at"],
         strict=True,
     )
     return {
-        name: MetricSummary(last, low, high, mean, count, None if step < 0 else step)
-        for name, last, low, high, mean, count, step in columns
+        name: MetricSummary(last, low, high, mean, count, None if step < 0 else step, at)
+        for name, last, low, high, mean, count, step, at in columns
     }
 
 

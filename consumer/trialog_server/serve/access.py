@@ -131,7 +131,7 @@ class AccessGate:
         try:
             caller = self._policy.decide(scope["method"], scope["path"], Headers(scope=scope))
         except RequestRefusedError as refusal:
-            await error_response(refusal)(scope, receive, send)
+            await error_response(refusal, scope["path"])(scope, receive, send)
             return
         scope[_CALLER_KEY] = caller
         await self._app(scope, receive, send)

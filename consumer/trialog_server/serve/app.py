@@ -17,6 +17,7 @@ from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.access import AccessGate
 from trialog_server.serve.bounds import BoundedBody
 from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
+from trialog_server.serve.mlflow.routes_read import MlflowReadRoutes
 from trialog_server.serve.page_files import page_routes
 from trialog_server.serve.questions import check_query
 from trialog_server.serve.routes_experiments import ExperimentRoutes
@@ -71,6 +72,8 @@ def build_app(
         ServiceRoutes(service),
     ):
         app.include_router(routes.router(), dependencies=[Depends(check_query)])
+    # MLflow clients of another version may send more fields than are known here.
+    app.include_router(MlflowReadRoutes(service).router())
     app.router.routes.extend(page_routes())
     add_error_handlers(app)
     # The last one added is the first to see a request.

@@ -70,14 +70,14 @@ class BoundedBody:
         encoding = headers.get("content-encoding", "identity")
         if encoding.strip().lower() != "identity":
             watched.is_cut = True
-            await error_response(_encoded(encoding))(scope, receive, watched.send)
+            await error_response(_encoded(encoding), scope["path"])(scope, receive, watched.send)
             return
         declared = headers.get("content-length", "0")
         watched.is_question = scope["method"] in ("GET", "HEAD")
         if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > bytes_max:
             watched.is_cut = True
             refusal = _too_large(f"announced: {declared[:20]}", bytes_max)
-            await error_response(refusal)(scope, receive, watched.send)
+            await error_response(refusal, scope["path"])(scope, receive, watched.send)
             return
         await self._app(scope, watched.receive, watched.send)
 

@@ -1,5 +1,7 @@
 """The one mapping of errors to HTTP answers; an answer never holds a stack trace.
 
+MLflow clients get the same errors in the shape that they read, see `mlflow/error_shape.py`.
+
 ValidationError, WireError, other ClientErrors   400    AccessRefusedError      403
 ResourceNotFoundError                            404    UnavailableError        503
 ResourceInUseError, ParameterImmutableError      409    anything else           500
@@ -30,6 +32,14 @@ from trialog_schemas.errors import (
     WireError,
     did_you_mean,
     shown,
+)
+from trialog_server.serve.mlflow.error_shape import (
+    INTERNAL_ERROR_CODE,
+    MlflowErrorJSON,
+    is_mlflow_path,
+    mlflow_error,
+    mlflow_status,
+    no_such_endpoint,
 )
 
 if TYPE_CHECKING:
@@ -105,14 +115,18 @@ class RequestRefusedError(ClientError):
         self.headers = dict(headers or {})
 
 
-def error_response(error: TrialogError) -> Response:
-    """Return the answer for an error that was raised on purpose."""
+def error_response(error: TrialogError, path: str = "") -> Response:
+    """Return the answer for an error that was raised on purpose by a request to that path."""
     headers: dict[str, str] = {}
     status = _status(error)
     if isinstance(error, RequestRefusedError):
         headers = error.headers
     elif status == UNAVAILABLE:
         headers = {"Retry-After": "1"}
+    if is_mlflow_path(path):
+        status = mlflow_status(error, status)
+        packed = orjson.dumps(mlflow_error(error, status))
+        return Response(packed, status, headers, "application/json")
     facts = error.facts if isinstance(error, ClientError) else ErrorFacts()
     content: ErrorJSON = {"error": {"code": error.code, "message": error.message, **facts}}
     return Response(orjson.dumps(content), status, headers, "application/json")
@@ -166,13 +180,13 @@ async def _on_trialog_error(request: Request, error: Exception) -> Response:
         raise error
     if _status(error) == INTERNAL_ERROR:
         return await _on_defect(request, error)
-    return error_response(error)
+    return error_response(error, request.url.path)
 
 
-async def _on_invalid_request(_request: Request, error: Exception) -> Response:
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    return error_response(invalid_request(error.errors()))
+    return error_response(invalid_request(error.errors()), request.url.path)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -180,15 +194,17 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     code = {NOT_FOUND: "RouteNotFound", METHOD_NOT_ALLOWED: "MethodNotAllowed"}
+    path = request.url.path
+    remedy = no_such_endpoint(path) or f"see {OPENAPI_PATH} for what there is"
     return error_response(
         RequestRefusedError(
-            f"{request.method} {shown(request.url.path)} is refused: {error.detail.lower()}; "
-            f"see {OPENAPI_PATH} for what there is",
+            f"{request.method} {shown(path)} is refused: {error.detail.lower()}; {remedy}",
             code=code.get(error.status_code, "BadRequest"),
             status=error.status_code,
             facts=_refused_part(request, error.status_code),
             headers=dict(error.headers or {}),
-        )
+        ),
+        path,
     )
 
 
@@ -208,14 +224,15 @@ async def _on_defect(request: Request, error: Exception) -> Response:
         path=request.url.path,
         exc_info=error,
     )
-    content: ErrorJSON = {
-        "error": {
-            "code": "InternalError",
-            "message": "the service failed at this request by a defect of its own; "
-            f"its log has the details under request_id {request_id}",
-            "request_id": request_id,
-        }
+    message = (
+        "the service failed at this request by a defect of its own; "
+        f"its log has the details under request_id {request_id}"
+    )
+    content: ErrorJSON | MlflowErrorJSON = {
+        "error": {"code": "InternalError", "message": message, "request_id": request_id}
     }
+    if is_mlflow_path(request.url.path):
+        content = {"error_code": INTERNAL_ERROR_CODE, "message": message}
     return Response(orjson.dumps(content), INTERNAL_ERROR, None, "application/json")
 
 

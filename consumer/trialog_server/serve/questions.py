@@ -152,6 +152,20 @@ async def read_json_body(request: Request, model: type[_Model]) -> _Model:
         RequestRefusedError: the content type is not JSON.
         ValidationError: it is no JSON object, names a field twice or holds a wrong value.
     """
+    content = await read_json_object(request)
+    try:
+        return model.model_validate(content, strict=True)
+    except pydantic.ValidationError as exc:
+        raise invalid_request([dict(error) for error in exc.errors(include_url=False)]) from exc
+
+
+async def read_json_object(request: Request) -> dict[str, object]:
+    """Return the request's JSON body.
+
+    Raises:
+        RequestRefusedError: the content type is not JSON.
+        ValidationError: it is no JSON object, or names a field twice.
+    """
     check_content_type(request, "application/json")
     body = await request.body()
     try:
@@ -169,10 +183,15 @@ async def read_json_body(request: Request, model: type[_Model]) -> _Model:
             field="body",
             limit="one JSON object",
         ) from exc
-    try:
-        return model.model_validate(content, strict=True)
-    except pydantic.ValidationError as exc:
-        raise invalid_request([dict(error) for error in exc.errors(include_url=False)]) from exc
+    if not isinstance(content, dict):
+        raise ValidationError(
+            f"the body is {shown(content)}, which is no JSON object; send one with the fields of "
+            f"{OPENAPI_PATH}",
+            field="body",
+            value=content,
+            limit="one JSON object",
+        )
+    return content
 
 
 def check_content_type(request: Request, expected: str) -> None:

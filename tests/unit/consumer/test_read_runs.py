@@ -26,9 +26,11 @@ def view(**changed: object) -> RunView:
         "run_name": "first",
         "experiment_id": EXPERIMENT,
         "experiment_name": "digits",
+        "experiment_number": 7,
         "status": "InProgress",
         "failure_message": None,
         "created_at": AT,
+        "deleted_at": None,
         "started_at": AT,
         "ended_at": None,
         "last_event_at": AT,
@@ -127,10 +129,11 @@ def test_run_metrics_are_zipped_by_name() -> None:
         metric_max=[0.75, None],
         metric_mean=[0.5, None],
         metric_points=[3, 1],
+        metric_last_at=[AT, AT],
     ).metrics
 
-    assert metrics["acc"] == MetricSummary(0.5, 0.25, 0.75, 0.5, 3, 7)
-    assert metrics["loss"] == MetricSummary(math.inf, None, None, None, 1, None)
+    assert metrics["acc"] == MetricSummary(0.5, 0.25, 0.75, 0.5, 3, 7, AT)
+    assert metrics["loss"] == MetricSummary(math.inf, None, None, None, 1, None, AT)
 
 
 def test_run_metrics_of_unequal_columns_are_a_defect() -> None:
@@ -144,6 +147,7 @@ def test_run_metrics_of_unequal_columns_are_a_defect() -> None:
             metric_max=[0.75],
             metric_mean=[0.5],
             metric_points=[3],
+            metric_last_at=[AT],
         )
 
 

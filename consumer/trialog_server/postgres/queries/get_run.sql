@@ -1,8 +1,9 @@
 -- One live run with parameters, metric summaries and newest artifacts, by id or by its experiment's and its own name; served by runs_pkey or runs_named.
--- $1 account, $2 run id or null, $3 experiment name or null, $4 run name or null
+-- $1 account, $2 run id or null, $3 experiment name or null, $4 run name or null, $5 whether a deleted one is given as well
 -- Of several runs with one name (MLflow clients may make them) the one that does not share it is given, else the newest.
 WITH page AS (
-    SELECT r.*, r.name AS run_name, e.name AS experiment_name, 1 AS place, 1 AS found,
+    SELECT r.*, r.name AS run_name, e.name AS experiment_name,
+           e.number AS experiment_number, 1 AS place, 1 AS found,
            0 AS key_rank, 0::double precision AS key_number, '' AS key_text
     FROM (
         -- Two questions put together: an OR over both would be answered by reading every run.
@@ -16,7 +17,8 @@ WITH page AS (
          ORDER BY r.name_is_unique DESC, r.created_at DESC, r.log_offset DESC, r.seq DESC LIMIT 1)
     ) AS r
     JOIN live.experiments e ON e.experiment_id = r.experiment_id
-    WHERE r.account = $1 AND r.deleted_at IS NULL AND e.deleted_at IS NULL
+    WHERE r.account = $1
+      AND ($5::bool OR (r.deleted_at IS NULL AND e.deleted_at IS NULL))
     LIMIT 1
 ),
 counted AS MATERIALIZED (
@@ -30,9 +32,11 @@ SELECT
     page.run_name,
     page.experiment_id,
     page.experiment_name,
+    page.experiment_number,
     coalesce(s.status, 'InProgress') AS status,
     s.failure_message,
     page.created_at,
+    page.deleted_at,
     coalesce(s.started_at, page.created_at) AS started_at,
     s.ended_at,
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
@@ -53,6 +57,7 @@ SELECT
     metric_rows.names AS metric_names,
     metric_rows.last AS metric_last,
     metric_rows.last_step AS metric_last_step,
+    metric_rows.last_at AS metric_last_at,
     metric_rows.min AS metric_min,
     metric_rows.max AS metric_max,
     metric_rows.mean AS metric_mean,
@@ -77,6 +82,7 @@ LEFT JOIN LATERAL (
     SELECT array_agg(m.name ORDER BY m.name) AS names,
            array_agg(m.last ORDER BY m.name) AS last,
            array_agg(m.last_step ORDER BY m.name) AS last_step,
+           array_agg(m.last_at ORDER BY m.name) AS last_at,
            array_agg(m.min ORDER BY m.name) AS min,
            array_agg(m.max ORDER BY m.name) AS max,
            array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,

@@ -3,7 +3,8 @@
 -- No row at all: there is no such experiment. A row without run_id: the page is empty.
 -- Only the branch of the asked order is executed: the others end at their constant condition.
 WITH experiment AS (
-    SELECT e.experiment_id, e.name AS experiment_name FROM live.experiments e
+    SELECT e.experiment_id, e.name AS experiment_name, e.number AS experiment_number
+    FROM live.experiments e
     WHERE e.account = $1 AND e.name = $2 AND e.deleted_at IS NULL
 ),
 picked AS (
@@ -47,7 +48,7 @@ sized AS (
 ),
 page AS (
     SELECT sized.*, sized.name AS run_name, experiment.experiment_name,
-           0 AS key_rank, 0::double precision AS key_number, '' AS key_text
+           experiment.experiment_number, 0 AS key_rank, 0::double precision AS key_number, '' AS key_text
     FROM sized CROSS JOIN experiment
     WHERE sized.place < $8 AND sized.names_before < $9::bigint
 ),
@@ -64,9 +65,11 @@ SELECT
     page.run_name,
     page.experiment_id,
     page.experiment_name,
+    page.experiment_number,
     coalesce(s.status, 'InProgress') AS status,
     s.failure_message,
     page.created_at,
+    page.deleted_at,
     coalesce(s.started_at, page.created_at) AS started_at,
     s.ended_at,
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
@@ -87,6 +90,7 @@ SELECT
     metric_rows.names AS metric_names,
     metric_rows.last AS metric_last,
     metric_rows.last_step AS metric_last_step,
+    metric_rows.last_at AS metric_last_at,
     metric_rows.min AS metric_min,
     metric_rows.max AS metric_max,
     metric_rows.mean AS metric_mean,
@@ -111,6 +115,7 @@ LEFT JOIN LATERAL (
     SELECT array_agg(m.name ORDER BY m.name) AS names,
            array_agg(m.last ORDER BY m.name) AS last,
            array_agg(m.last_step ORDER BY m.name) AS last_step,
+           array_agg(m.last_at ORDER BY m.name) AS last_at,
            array_agg(m.min ORDER BY m.name) AS min,
            array_agg(m.max ORDER BY m.name) AS max,
            array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,

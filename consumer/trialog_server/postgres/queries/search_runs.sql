@@ -8,7 +8,8 @@
 -- Every candidate is looked at, so that as little as possible is done for each: only what order and
 -- conditions ask for is joined, in whole sets, and only the page gets its columns.
 WITH experiment AS (
-    SELECT e.experiment_id, e.name AS experiment_name FROM live.experiments e
+    SELECT e.experiment_id, e.name AS experiment_name, e.number AS experiment_number
+    FROM live.experiments e
     WHERE e.account = $1 AND e.name = $2 AND e.deleted_at IS NULL
 ),
 candidate AS MATERIALIZED (
@@ -178,7 +179,8 @@ sized AS (
     ) AS metric
 ),
 page AS (
-    SELECT r.*, r.name AS run_name, experiment.experiment_name, sized.found, sized.place,
+    SELECT r.*, r.name AS run_name, experiment.experiment_name,
+           experiment.experiment_number, sized.found, sized.place,
            sized.key_rank, sized.key_number, sized.key_text
     FROM sized
     JOIN live.runs r ON r.run_id = sized.run_id
@@ -196,9 +198,11 @@ SELECT
     page.run_name,
     page.experiment_id,
     page.experiment_name,
+    page.experiment_number,
     coalesce(s.status, 'InProgress') AS status,
     s.failure_message,
     page.created_at,
+    page.deleted_at,
     coalesce(s.started_at, page.created_at) AS started_at,
     s.ended_at,
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
@@ -219,6 +223,7 @@ SELECT
     metric_rows.names AS metric_names,
     metric_rows.last AS metric_last,
     metric_rows.last_step AS metric_last_step,
+    metric_rows.last_at AS metric_last_at,
     metric_rows.min AS metric_min,
     metric_rows.max AS metric_max,
     metric_rows.mean AS metric_mean,
@@ -243,6 +248,7 @@ LEFT JOIN LATERAL (
     SELECT array_agg(m.name ORDER BY m.name) AS names,
            array_agg(m.last ORDER BY m.name) AS last,
            array_agg(m.last_step ORDER BY m.name) AS last_step,
+           array_agg(m.last_at ORDER BY m.name) AS last_at,
            array_agg(m.min ORDER BY m.name) AS min,
            array_agg(m.max ORDER BY m.name) AS max,
            array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,

@@ -1,0 +1,1 @@
+"""What unmodified MLflow clients ask, over the same log, rules and read models."""

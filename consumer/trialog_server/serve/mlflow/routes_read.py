@@ -1,0 +1,136 @@
+"""What MLflow clients read: experiments and runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from trialog_schemas.errors import ResourceNotFoundError, shown
+from trialog_server.read.experiments import experiment_not_found, find_experiment
+from trialog_server.read.list_runs import find_run, run_not_found
+from trialog_server.serve.access import caller_of
+from trialog_server.serve.mlflow.questions import (
+    MlflowArguments,
+    RunArguments,
+    described,
+    experiment_number_of,
+    read_arguments,
+)
+from trialog_server.serve.mlflow.shapes import (
+    ExperimentAnswerJSON,
+    RunAnswerJSON,
+    experiment_json,
+    run_json,
+)
+from trialog_server.serve.questions import check_lookup_name
+from trialog_server.serve.shapes import json_response
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from trialog_server.read.experiments import ExperimentView
+    from trialog_server.read.runs import RunView
+    from trialog_server.serve.service import Service
+
+
+class ExperimentIdArguments(MlflowArguments):
+    """Which experiment, by its id, which is its number."""
+
+    experiment_id: str | None = None
+
+
+class ExperimentNameArguments(MlflowArguments):
+    """Which experiment, by its name."""
+
+    experiment_name: str | None = None
+
+
+class MlflowReadRoutes:
+    """The routes of one service by which MLflow clients read experiments and runs."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(prefix="/api/2.0/mlflow", tags=["mlflow"])
+        router.add_api_route(
+            "/experiments/get",
+            self.experiment,
+            methods=["GET"],
+            response_model=ExperimentAnswerJSON,
+            openapi_extra=described(ExperimentIdArguments, "GET"),
+        )
+        router.add_api_route(
+            "/experiments/get-by-name",
+            self.experiment_by_name,
+            methods=["GET"],
+            response_model=ExperimentAnswerJSON,
+            openapi_extra=described(ExperimentNameArguments, "GET"),
+        )
+        router.add_api_route(
+            "/runs/get",
+            self.run,
+            methods=["GET"],
+            response_model=RunAnswerJSON,
+            openapi_extra=described(RunArguments, "GET"),
+        )
+        return router
+
+    async def experiment(self, request: Request) -> Response:
+        """Show an MLflow client one experiment by its id, which is its number."""
+        asked = await read_arguments(request, ExperimentIdArguments)
+        number = experiment_number_of(asked.experiment_id)
+        found = await experiment_of(self._service, caller_of(request).account, number)
+        content: ExperimentAnswerJSON = {"experiment": experiment_json(found)}
+        return json_response(content)
+
+    async def experiment_by_name(self, request: Request) -> Response:
+        """Show an MLflow client one experiment by its name."""
+        asked = await read_arguments(request, ExperimentNameArguments)
+        name = check_lookup_name("experiment_name", asked.experiment_name or "")
+        pool, account = self._service.pool, caller_of(request).account
+        found = await find_experiment(pool, account, name=name)
+        if found is None:
+            raise await experiment_not_found(pool, account, name)
+        content: ExperimentAnswerJSON = {"experiment": experiment_json(found)}
+        return json_response(content)
+
+    async def run(self, request: Request) -> Response:
+        """Show an MLflow client one run; a deleted one as well."""
+        asked = await read_arguments(request, RunArguments)
+        run = await run_of(self._service, caller_of(request).account, asked.run())
+        content: RunAnswerJSON = {"run": run_json(run)}
+        return json_response(content)
+
+
+async def experiment_of(service: Service, account: str, number: int) -> ExperimentView:
+    """Return the live experiment of that number.
+
+    Raises:
+        ResourceNotFoundError: there is none.
+    """
+    found = await find_experiment(service.pool, account, number=number)
+    if found is None:
+        raise ResourceNotFoundError(
+            f"experiment {shown(str(number))} does not exist or was deleted; search the "
+            "experiments to see which there are",
+            field="experiment_id",
+            value=str(number),
+        )
+    return found
+
+
+async def run_of(service: Service, account: str, run_id: UUID) -> RunView:
+    """Return the run of that id, deleted or not.
+
+    Raises:
+        ResourceNotFoundError: there is none.
+    """
+    run = await find_run(service.pool, account, run_id, with_deleted=True)
+    if run is None:
+        raise run_not_found(run_id)
+    return run

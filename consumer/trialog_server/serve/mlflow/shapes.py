@@ -1,0 +1,196 @@
+"""Experiments and runs as MLflow clients read them, made of our views; must not ask anything.
+
+NaN and ±Inf are texts, as protobuf's JSON has them; times are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NotRequired
+
+# pydantic reads these classes for the OpenAPI document; before 3.12 it needs this TypedDict.
+from typing_extensions import TypedDict
+
+from trialog_schemas.names import parameter_json
+from trialog_server.serve.mlflow.artifact_paths import artifacts_address, experiment_address
+from trialog_server.serve.shapes import Number, number_json
+
+if TYPE_CHECKING:
+    from trialog_schemas.names import ParameterValue
+    from trialog_server.read.experiments import ExperimentView
+    from trialog_server.read.runs import RunView
+
+RUN_NAME_TAG = "mlflow.runName"
+USER_TAG = "mlflow.user"
+PARENT_TAG = "mlflow.parentRunId"
+
+MLFLOW_STATUSES = {"InProgress": "RUNNING", "Completed": "FINISHED", "Failed": "FAILED"}
+"""MLflow's word for each status of a run."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class PairJSON(TypedDict):
+    """A tag or a parameter."""
+
+    key: str
+    value: str
+
+
+class MlflowExperimentJSON(TypedDict):
+    """An experiment."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: str
+    creation_time: int
+    last_update_time: int
+    tags: list[PairJSON]
+
+
+class MetricJSON(TypedDict):
+    """A point of a metric."""
+
+    key: str
+    value: Number
+    timestamp: int
+    step: int
+
+
+class RunInfoJSON(TypedDict):
+    """What a run is, beside what was logged."""
+
+    run_id: str
+    run_uuid: str
+    run_name: str
+    experiment_id: str
+    user_id: str
+    status: str
+    start_time: int
+    end_time: NotRequired[int]
+    artifact_uri: str
+    lifecycle_stage: str
+
+
+class RunDataJSON(TypedDict):
+    """What was logged: of each metric its last point."""
+
+    metrics: list[MetricJSON]
+    params: list[PairJSON]
+    tags: list[PairJSON]
+
+
+class RunInputsJSON(TypedDict):
+    """The datasets of a run, of which trialog keeps none."""
+
+    dataset_inputs: list[PairJSON]
+
+
+class MlflowRunJSON(TypedDict):
+    """A run."""
+
+    info: RunInfoJSON
+    data: RunDataJSON
+    inputs: RunInputsJSON
+
+
+class ExperimentAnswerJSON(TypedDict):
+    """One experiment."""
+
+    experiment: MlflowExperimentJSON
+
+
+class RunAnswerJSON(TypedDict):
+    """One run."""
+
+    run: MlflowRunJSON
+
+
+def milliseconds(time: datetime) -> int:
+    """Return a time as MLflow counts it."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def parameter_text(value: ParameterValue) -> str:
+    """Return a parameter's value as the text that an MLflow client would have logged for it."""
+    match value:
+        case str():
+            return value
+        case None | bool():
+            return str(value)
+    return parameter_json(value)
+
+
+def experiment_json(experiment: ExperimentView) -> MlflowExperimentJSON:
+    """Return an experiment."""
+    return {
+        "experiment_id": str(experiment.number),
+        "name": experiment.name,
+        "artifact_location": experiment_address(experiment.number),
+        "lifecycle_stage": "active",
+        "creation_time": milliseconds(experiment.created_at),
+        "last_update_time": milliseconds(experiment.modified_at),
+        "tags": _pairs(experiment.tags),
+    }
+
+
+def run_json(run: RunView) -> MlflowRunJSON:
+    """Return a run with its parameters, tags and the last point of each metric."""
+    tags = run_tags(run)
+    return {
+        "info": run_info_json(run),
+        "data": {
+            "metrics": [
+                {
+                    "key": name,
+                    "value": number_json(summary.last),
+                    "timestamp": milliseconds(summary.last_at),
+                    # MLflow has no point without a step; what is logged without one has 0.
+                    "step": summary.last_step or 0,
+                }
+                for name, summary in run.metrics.items()
+            ],
+            "params": _pairs(
+                {name: parameter_text(value) for name, value in run.parameters.items()}
+            ),
+            "tags": _pairs(tags),
+        },
+        "inputs": {"dataset_inputs": []},
+    }
+
+
+def run_info_json(run: RunView) -> RunInfoJSON:
+    """Return what a run is, beside what was logged."""
+    tags = run_tags(run)
+    info: RunInfoJSON = {
+        "run_id": run.run_id,
+        "run_uuid": run.run_id,
+        "run_name": tags[RUN_NAME_TAG],
+        "experiment_id": str(run.experiment_number),
+        "user_id": tags[USER_TAG],
+        "status": MLFLOW_STATUSES[run.status],
+        "start_time": milliseconds(run.started_at),
+        "artifact_uri": artifacts_address(run.experiment_number, run.run_id),
+        "lifecycle_stage": "active" if run.deleted_at is None else "deleted",
+    }
+    if run.ended_at is not None:
+        info["end_time"] = milliseconds(run.ended_at)
+    return info
+
+
+def run_tags(run: RunView) -> dict[str, str]:
+    """Return a run's tags with those by which MLflow tells name, user and parent of a run.
+
+    What the run has under these keys itself comes first: an MLflow client gave it. The search
+    reads them alike (search_mlflow_runs.sql).
+    """
+    tags = {RUN_NAME_TAG: run.run_name, USER_TAG: run.created_by.get("user", "")}
+    if run.parent_run_id is not None:
+        tags[PARENT_TAG] = run.parent_run_id
+    return tags | run.tags
+
+
+def _pairs(texts: dict[str, str]) -> list[PairJSON]:
+    return [{"key": key, "value": value} for key, value in texts.items()]
