@@ -7,13 +7,14 @@ Nothing of the product is used: an error there is none here as well.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tests.unit.schemas.run_model import Fact, Outcome, Parameters, Said, kind_of, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 UNSTORABLE = "z"
 """The parameter that the rules accept and the tests' Postgres refuses: it quarantines its run."""
@@ -82,6 +83,7 @@ class Tables:
 def tables_of(records: Sequence[Record]) -> Tables:
     """Work out from all records of a partition what the tables must hold."""
     tables = Tables()
+    seqs: dict[tuple[int, int], dict[int, int]] = {}
     histories: dict[int, list[Fact]] = {}
     last_offsets: dict[int, int] = {}
     quarantined: set[int] = set()
@@ -93,9 +95,12 @@ def tables_of(records: Sequence[Record]) -> Tables:
         if record.run in quarantined or _is_unstorable(history, record):
             quarantined.add(record.run)
             tables.parked.add(offset)
-        elif _take(tables, offset, record):
+        elif _take(tables, seqs, offset, record):
             history += _facts(record)
             last_offsets[record.run] = offset
+    for writer, came in seqs.items():
+        tables.writers[writer] = max(came)
+        tables.gaps |= {(*writer, *hole) for hole in _holes(came)}
     for run, offset in last_offsets.items():
         tables.runs[run] = _run_rows(histories[run], offset)
     return tables
@@ -120,20 +125,32 @@ def _is_unstorable(history: list[Fact], record: Sent) -> bool:
     return UNSTORABLE in names and UNSTORABLE in outcome_of(history + _facts(record)).parameters
 
 
-def _take(tables: Tables, offset: int, record: Sent) -> bool:
-    """Note a record's place, and whether it brings anything new."""
+def _take(
+    tables: Tables, seqs: dict[tuple[int, int], dict[int, int]], offset: int, record: Sent
+) -> bool:
+    """Note a record's place and which of a writer's seqs came where; tell whether any is new."""
     writer = (record.run, record.calls[0].writer)
-    last = tables.writers.get(writer, 0)
-    fresh = [call for call in record.calls if call.seq > last]
+    came = seqs.get(writer, {})
+    fresh = [call for call in record.calls if call.seq not in came]
     if not fresh:
         return False
-    if fresh[0].seq != last + 1:
-        tables.gaps.add((*writer, last + 1, fresh[0].seq - 1, offset))
     if any(isinstance(call.said, Dreamed) for call in fresh):
         tables.dead.add(offset)
     tables.index.add((offset, *writer, record.calls[0].seq, len(record.calls)))
-    tables.writers[writer] = fresh[-1].seq
+    seqs[writer] = came | {call.seq: offset for call in fresh}
     return True
+
+
+def _holes(came: dict[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Yield first and last of each stretch of seqs that never came, and where it was noticed.
+
+    That is where the first event came that is newer than it.
+    """
+    missing = sorted(set(range(1, max(came))) - came.keys())
+    for seq in missing:
+        if seq - 1 not in missing:
+            last = next(one for one in itertools.count(seq) if one + 1 not in missing)
+            yield seq, last, min(offset for newer, offset in came.items() if newer > last)
 
 
 def _run_rows(history: list[Fact], log_offset: int) -> RunRows:

@@ -377,6 +377,19 @@ def _fold_without_writers(
     return fold_run(run, records, *more, **options)  # type: ignore[arg-type]
 
 
+def _fold_without_holes(
+    run: KnownRun, records: Sequence[Decoded], *more: object, **options: object
+) -> Folded:
+    """Fold as if whatever is older than a writer's newest event had come."""
+    for writer in run.writers.values():
+        writer.holes.clear()
+    return fold_run(run, records, *more, **options)  # type: ignore[arg-type]
+
+
+class _DroppingTheLate(PartitionProjection):
+    fold = staticmethod(_fold_without_holes)
+
+
 class _Deduplicating(PartitionProjection):
     fold = staticmethod(_fold_without_writers)
 
@@ -445,6 +458,7 @@ CANARIES: dict[str, Parts] = {
     "one point less": _judging(_with_limit("points_max", -1)),
     "one artifact more": _judging(_with_limit("artifacts_max", 1)),
     "what comes again counts again": Parts(projection=_Deduplicating),
+    "what comes late is lost": Parts(projection=_DroppingTheLate),
     "the reader's offsets are not checked": Parts(projection=_ReadingAgain),
     "the position is not compared": Parts(leases=_IgnoringPositions),
     "nobody is fenced": Parts(leases=_IgnoringEpochs),

@@ -29,8 +29,9 @@ from trialog_schemas.events import (
 from trialog_server.postgres.queries import load_query
 from trialog_server.project.fold_runs import (
     Folded,
-    check_sequence,
     dead_row,
+    gap_row,
+    hole_before,
     index_row,
     quarantining,
     rejection_rows,
@@ -215,7 +216,10 @@ def _fold_record(catalog: Catalog, record: Decoded, partition: Partition, folded
     folded.duplicates += len(record.events) - len(fresh)
     if not fresh:
         return
-    check_sequence(writer, record, fresh[0], partition, folded)
+    hole = hole_before(writer, record, fresh[0])
+    if hole is not None:
+        folded.gaps += 1
+        folded.rows.add("gaps", gap_row((header.run_id, header.writer_id), hole, partition))
     for event in fresh:
         if isinstance(event, UnknownEvent):
             folded.rows.add("insert_dead", dead_row(partition, record, event.reason))

@@ -20,7 +20,7 @@ from trialog_schemas.rules import decide, evolve
 from trialog_schemas.wire import first_hash
 from trialog_server.project.merge import SMALL_POINTS
 from trialog_server.project.rows import Rows, time_of, time_or_none
-from trialog_server.project.runs import Writer
+from trialog_server.project.runs import Hole, Writer
 from trialog_server.project.series import Piece, fold_group, groups_of, pieces_of
 
 if TYPE_CHECKING:
@@ -132,18 +132,17 @@ def _fold_record(
     writer = run.writers.get(header.writer_id)
     if writer is None:
         writer = run.writers[header.writer_id] = Writer()
-    fresh = [event for event in record.events if event.seq > writer.last_seq]
+    fresh = [event for event in record.events if writer.is_missing(event.seq)]
     folded.duplicates += len(record.events) - len(fresh)
     if not fresh:
         return
-    check_sequence(writer, record, fresh[0], partition, folded)
+    _count_in(writer, record, fresh, partition, folded)
     for event in fresh:
         if isinstance(event, UnknownEvent):
             folded.rows.add("insert_dead", dead_row(partition, record, event.reason))
             folded.dead += 1
         else:
             _fold_event(run, record, event, partition, folded, judge)
-    writer.move_to(record.log_offset, fresh[-1])
     folded.touched_writers.add(header.writer_id)
     folded.events += len(fresh)
     folded.rows.add("record_index", index_row(partition, record, run.run_id))
@@ -151,13 +150,41 @@ def _fold_record(
     run.log_offset = record.log_offset
 
 
-def check_sequence(
-    writer: Writer, record: Decoded, first: AnyEvent, partition: Partition, folded: Folded
+def _count_in(
+    writer: Writer,
+    record: Decoded,
+    fresh: Sequence[AnyEvent],
+    partition: Partition,
+    folded: Folded,
 ) -> None:
-    """Record a hole in the writer's count, or a chain that does not go on where it ended.
+    """Move the writer's count on, and take late events out of the holes they were missing in.
 
-    A broken chain is written like a hole of no length before the event: nothing is missing, but
-    the event before it is not the one its writer had sent.
+    A log that has lost its end is fed again by its writers, which cannot always know of it before
+    they go on: what then comes behind its successors is late, and counts all the same.
+    """
+    who = (record.header.run_id, record.header.writer_id)
+    newer = [event for event in fresh if event.seq > writer.last_seq]
+    for event in fresh[: len(fresh) - len(newer)]:
+        filled = writer.fill(event.seq)
+        if filled is not None and filled.is_stored:
+            folded.rows.add("delete_gaps", (*who, filled.first_seq))
+    if not newer:
+        return
+    hole = hole_before(writer, record, newer[0])
+    if hole is not None:
+        folded.gaps += 1
+        if hole.first_seq <= hole.last_seq:
+            writer.holes.append(hole)
+        else:
+            folded.rows.add("gaps", gap_row(who, hole, partition))
+    writer.move_to(record.log_offset, newer[-1])
+
+
+def hole_before(writer: Writer, record: Decoded, first: AnyEvent) -> Hole | None:
+    """Return the hole in the writer's count before an event; None if the event follows.
+
+    A chain that does not go on where it ended is told as a hole of no length: nothing is missing,
+    but the event before it is not the one its writer had sent.
     """
     header = record.header
     missing_from = writer.last_seq + 1
@@ -169,10 +196,13 @@ def check_sequence(
         # The events of a record are chained by its own hashes: only its start can be wrong, and
         # that only when no event before `first` was a duplicate.
         if first.seq > header.first_seq or header.prev_hash == expected:
-            return
-    folded.gaps += 1
-    gap = (header.run_id, header.writer_id, missing_from, first.seq - 1)
-    folded.rows.add("gaps", (*gap, *partition, record.log_offset))
+            return None
+    return Hole(missing_from, first.seq - 1, record.log_offset)
+
+
+def gap_row(who: tuple[str, str], hole: Hole, partition: Partition) -> Row:
+    """Return a hole in the count of a run's writer as a row."""
+    return (*who, hole.first_seq, hole.last_seq, *partition, hole.log_offset)
 
 
 def _fold_event(
@@ -214,6 +244,10 @@ def _finish(run: KnownRun, partition: Partition, folded: Folded) -> None:
     for writer_id in folded.touched_writers:
         writer = run.writers[writer_id]
         folded.rows.add("upsert_writers", writer_row(run.run_id, writer_id, writer))
+        for hole in writer.holes:
+            if not hole.is_stored:
+                folded.rows.add("gaps", gap_row((run.run_id, writer_id), hole, partition))
+                hole.is_stored = True
     if folded.touched_writers:
         folded.rows.add("upsert_run_states", _run_state_row(run, partition))
 

@@ -90,6 +90,7 @@ STATED: tuple[str, ...] = (
     "upsert_metric_summaries",
     "insert_dead",
     "insert_parked",
+    "delete_gaps",
 )
 """Statements that take the rows of a batch as columns, in the order they are run."""
 

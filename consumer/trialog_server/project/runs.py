@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,16 +27,52 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
+class Hole:
+    """Seqs of a writer that have not come, and the offset of the record that showed it."""
+
+    first_seq: int
+    last_seq: int
+    log_offset: int
+    is_stored: bool = False
+
+
+@dataclass(slots=True)
 class Writer:
-    """How far a writer's count and chain are, and where its newest event is once one was folded."""
+    """How far a writer's count and chain are, and where its newest event is once one was folded.
+
+    `holes` are in order of seq, and none is empty.
+    """
 
     last_seq: int = 0
     chain: bytes | None = None
     log_offset: int = -1
+    holes: list[Hole] = field(default_factory=list)
 
     def move_to(self, log_offset: int, event: AnyEvent) -> None:
         """Remember an event as the writer's newest."""
         self.last_seq, self.chain, self.log_offset = event.seq, event.digest, log_offset
+
+    def is_missing(self, seq: int) -> bool:
+        """Tell whether an event has not come yet: it is newer than all, or of a hole."""
+        return seq > self.last_seq or self._hole_of(seq) is not None
+
+    def fill(self, seq: int) -> Hole | None:
+        """Take an event out of the hole it is missing in; return the hole as it was."""
+        at = self._hole_of(seq)
+        if at is None:
+            return None
+        hole = self.holes[at]
+        rest = (hole.first_seq, seq - 1), (seq + 1, hole.last_seq)
+        self.holes[at : at + 1] = [
+            Hole(first, last, hole.log_offset) for first, last in rest if first <= last
+        ]
+        return hole
+
+    def _hole_of(self, seq: int) -> int | None:
+        if not self.holes:  # nearly always
+            return None
+        at = bisect_right(self.holes, seq, key=lambda hole: hole.first_seq) - 1
+        return at if at >= 0 and seq <= self.holes[at].last_seq else None
 
 
 @dataclass(slots=True)
@@ -73,7 +110,8 @@ class KnownRun:
     @property
     def items(self) -> int:
         """How much memory it takes, in things of some hundred bytes."""
-        return 4 + len(self.writers) + 2 * len(self.metrics) + len(self.state.parameters)
+        holes = sum(len(writer.holes) for writer in self.writers.values())
+        return 4 + len(self.writers) + holes + 2 * len(self.metrics) + len(self.state.parameters)
 
 
 class RunCache:
@@ -120,6 +158,9 @@ def _run(row: asyncpg.Record) -> KnownRun:
         run.parked_from, run.parked_reason = row["parked"]
     for writer_id, last_seq, chain in row["writers"]:
         run.writers[writer_id.hex] = Writer(last_seq, chain)
+    for writer_id, first_seq, last_seq, log_offset in row["holes"]:
+        hole = Hole(first_seq, last_seq, log_offset, is_stored=True)
+        run.writers[writer_id.hex].holes.append(hole)
     if row["account"] is None:
         return run
     run.account = row["account"]

@@ -146,6 +146,40 @@ def test_fold_first_event_with_a_later_seq_is_a_hole_from_the_start() -> None:
     assert folded.rows.of("gaps") == [(RUN, writer.writer_id, 1, 1, *PLACE, 0)]
 
 
+# D12 K2
+def test_fold_late_events_fill_their_hole_once() -> None:
+    """What comes behind its successors counts, and what is still missing stays named exactly."""
+    run, writer, again = KnownRun(RUN), Writer(), Writer()
+    start = writer.record(RunStarted("digits", "first"))
+    late = [writer.record(metrics([[float(at)]], at)) for at in range(4)]
+    fold(run, start)
+    assert fold(run, writer.record(metrics([[9.0]], 9)), first=5).gaps == 1
+
+    folded = fold(run, late[1], first=6)
+    assert folded.rows.of("delete_gaps") == [(RUN, writer.writer_id, 2)]
+    assert [row[2:4] for row in folded.rows.of("gaps")] == [(2, 2), (4, 5)]
+    assert {row[-1] for row in folded.rows.of("gaps")} == {5}  # where the hole was seen
+    assert folded.rows.of("upsert_writers")[0][2] == 6
+
+    whole = again.record(
+        RunStarted("digits", "first"), *(metrics([[float(at)]], at) for at in range(4))
+    )
+    folded = fold(run, whole, late[0], first=7)
+    assert (folded.duplicates, folded.events) == (3, 3)
+    assert set(column(folded.rows.of("delete_gaps"), 2)) == {2, 4}
+    assert folded.rows.of("gaps") == []
+    assert (run.metrics["loss"].points, run.metrics["loss"].last) == (5, 9.0)
+
+
+def test_fold_hole_that_is_filled_in_its_batch_is_never_a_row() -> None:
+    """However records are cut into batches, the same holes are left."""
+    run, writer = KnownRun(RUN), Writer()
+    start, late, newest = (writer.record(metrics([[1.0]], at)) for at in range(3))
+    folded = fold(run, start, newest, late)
+    assert (folded.rows.of("gaps"), folded.rows.of("delete_gaps")) == ([], [])
+    assert (folded.gaps, folded.events, folded.duplicates) == (1, 3, 0)
+
+
 def test_fold_broken_chain_is_recorded_as_a_hole_of_no_length() -> None:
     """An event that does not follow the one before is applied, and the break is named.  # K6."""
     run, writer = KnownRun(RUN), Writer()

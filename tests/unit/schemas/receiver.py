@@ -112,10 +112,10 @@ class Receiver:
 
     judge: Callable[[RunState, Event], Verdict] = decide
     grow: Callable[[RunState, Event, Verdict], RunState] = evolve
-    is_new: Callable[[int, int], bool] = lambda seq, last: seq > last
+    is_new: Callable[[int, set[int]], bool] = lambda seq, came: seq not in came
     through_store: Callable[[RunState], RunState] = lambda state: restored(stored(state))
     state: RunState = field(default_factory=RunState)
-    last_seqs: dict[int, int] = field(default_factory=dict)
+    seqs: dict[int, set[int]] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     contents: dict[str, list[str]] = field(default_factory=dict)
     tags: dict[str, str | None] = field(default_factory=dict)
@@ -124,8 +124,9 @@ class Receiver:
     def deliver(self, record: Sequence[Fact]) -> None:
         """Apply one record: events of one writer in their order."""
         for fact in record:
-            if self.is_new(fact.seq, self.last_seqs.get(fact.writer, 0)):
-                self.last_seqs[fact.writer] = fact.seq
+            came = self.seqs.setdefault(fact.writer, set())
+            if self.is_new(fact.seq, came):
+                came.add(fact.seq)
                 self._apply(fact)
 
     def restart(self) -> None:

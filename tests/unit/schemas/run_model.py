@@ -99,12 +99,12 @@ def kind_of(value: object) -> object:
 
 
 def first_deliveries(delivered: list[Fact]) -> list[Fact]:
-    """Return what counts of a history: of each writer, only what is newer than all before."""
-    newest: dict[int, int] = {}
+    """Return what counts of a history: each event the first time, also when it comes late."""
+    seen: set[tuple[int, int]] = set()
     fresh = []
     for fact in delivered:
-        if fact.seq > newest.get(fact.writer, 0):
-            newest[fact.writer] = fact.seq
+        if (fact.writer, fact.seq) not in seen:
+            seen.add((fact.writer, fact.seq))
             fresh.append(fact)
     return fresh
 

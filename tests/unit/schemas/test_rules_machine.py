@@ -264,9 +264,16 @@ CANARIES: dict[str, Callable[[], Receiver]] = {
     "a batch is refused as a whole": lambda: Receiver(judge=_refusing_whole_batches),
     "the last points of a batch are kept": lambda: Receiver(judge=_keeping_the_last_points),
     "True is 1": lambda: Receiver(judge=_confusing_true_with_one),
-    "what comes again counts again": lambda: Receiver(is_new=lambda _seq, _last: True),
-    "what comes next counts as known": lambda: Receiver(is_new=lambda seq, last: seq > last + 1),
-    "a hole stops a writer": lambda: Receiver(is_new=lambda seq, last: seq == last + 1),
+    "what comes again counts again": lambda: Receiver(is_new=lambda _seq, _came: True),
+    "what comes next counts as known": lambda: Receiver(
+        is_new=lambda seq, came: seq > max(came, default=0) + 1
+    ),
+    "a hole stops a writer": lambda: Receiver(
+        is_new=lambda seq, came: seq == max(came, default=0) + 1
+    ),
+    "what comes late is lost": lambda: Receiver(
+        is_new=lambda seq, came: seq > max(came, default=0)
+    ),
     "joined handles end runs": lambda: Receiver(grow=_joined_handles_end_runs),
     "resuming moves the start": lambda: Receiver(grow=_starting_anew),
     "a restart forgives": lambda: Receiver(through_store=_forgiving),

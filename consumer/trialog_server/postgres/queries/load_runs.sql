@@ -10,6 +10,11 @@ SELECT
         FROM writers AS writer WHERE writer.run_id = wanted.run_id
     ) AS writers,
     ARRAY(
+        SELECT ROW (hole.writer_id, hole.first_seq, hole.last_seq, hole.log_offset)
+        FROM gaps AS hole WHERE hole.run_id = wanted.run_id AND hole.first_seq <= hole.last_seq
+        ORDER BY hole.writer_id, hole.first_seq
+    ) AS holes,
+    ARRAY(
         SELECT ROW (parameter.name, parameter.value)
         FROM parameters AS parameter WHERE parameter.run_id = wanted.run_id
     ) AS parameters,
