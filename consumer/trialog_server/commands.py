@@ -189,7 +189,7 @@ def worker(*, until_parent_ends: bool, **flags: object) -> None:
         if not until_parent_ends:
             _need(flags, "kafka")
         settings = _settings(flags)
-        from trialog_server.processes import run_worker  # noqa: PLC0415
+        from trialog_server.worker_process import run_worker  # noqa: PLC0415
 
         run(lambda: run_worker(settings, until_parent_ends=until_parent_ends))
 

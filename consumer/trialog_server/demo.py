@@ -88,7 +88,8 @@ async def run_demo(settings: ServerSettings, search_arguments: Sequence[str]) ->
     Raises:
         click.ClickException: the search ended without a result.
     """
-    from trialog_server.processes import run_up, stop_on_signals  # noqa: PLC0415
+    from trialog_server.processes import run_up  # noqa: PLC0415
+    from trialog_server.stopping import stop_on_signals  # noqa: PLC0415
 
     told, stop = stop_on_signals(), asyncio.Event()
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()

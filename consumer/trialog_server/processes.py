@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -22,22 +21,17 @@ import uvicorn
 from trialog_schemas.errors import ResourceInUseError, UnavailableError
 from trialog_server.artifacts import ArtifactStore
 from trialog_server.postgres.embedded import EmbeddedPostgres
-from trialog_server.postgres.pool import PoolSettings
-from trialog_server.project.generations import live_generation
-from trialog_server.project.settings import ProjectionSettings
-from trialog_server.project.worker import FAULTS, Worker
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
 from trialog_server.serve.server import server_config
 from trialog_server.serve.service import Terms
 from trialog_server.settings import DEFAULT_PORT
-from trialog_server.stores import migrate_address, open_log, open_parts, pool_at, postgres_of
+from trialog_server.stopping import stop_on_signals, stopped_within
+from trialog_server.stores import migrate_address, open_parts, postgres_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from trialog_server.postgres.pool import Pool
-    from trialog_server.project.generations import Generation
     from trialog_server.settings import ServerSettings
     from trialog_server.stores import Parts
 
@@ -49,9 +43,6 @@ WORKER_STOP_S = 10.0
 RESTART_PAUSE_S = 0.5
 """The pause before a worker that died is started again, so that a broken one does not spin."""
 
-GENERATION_CHECK_S = 0.5
-"""How often a worker looks whether a rebuild has put other tables in the place of its own."""
-
 POSTGRES_CHECK_S = 0.5
 """How often `up` looks whether its Postgres still runs."""
 
@@ -62,21 +53,6 @@ One that has run for so long stays: when it is gone again, that is news."""
 
 REQUESTS_END_S = 5
 """How long open requests may take when the service stops."""
-
-
-def stop_on_signals() -> asyncio.Event:
-    """Return an event that SIGINT, SIGTERM and SIGHUP set; call inside the running loop.
-
-    SIGHUP comes when the terminal is closed; `nohup` has it ignored, and it stays so.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 def bind(host: str, port: int | None) -> socket.socket:
@@ -189,73 +165,6 @@ async def run_api(settings: ServerSettings, on_ready: Callable[[str], None]) -> 
         await _serve(settings, parts, _Api(listener, stop, on_ready))
 
 
-async def run_worker(settings: ServerSettings, *, until_parent_ends: bool = False) -> None:
-    """Project events into rows until a signal says stop, or until the parent process is gone."""
-    stop = stop_on_signals()
-    dsn = settings.postgres or ""
-    if until_parent_ends:
-        await _stop_at_end_of_input(stop)
-    else:
-        await migrate_address(dsn)
-    async with pool_at(dsn, PoolSettings(connections_max=1)) as looking:
-        live = await live_generation(looking)
-        while not stop.is_set():
-            live = await _project(settings, dsn, live, looking, stop)
-
-
-async def _project(
-    settings: ServerSettings, dsn: str, live: Generation, looking: Pool, stop: asyncio.Event
-) -> Generation:
-    """Project into the live generation until `stop` is set or another one is live; return that."""
-    projection = ProjectionSettings(generation=live.number, schema_name=live.schema_name)
-    pool_settings = PoolSettings(
-        application_name="trialog-worker",
-        search_path=projection.search_path,
-        # A worker that is frozen inside a transaction keeps its partition locked for everybody.
-        idle_in_transaction_s=2 * projection.lease_s,
-    )
-    over = asyncio.Event()
-    async with pool_at(dsn, pool_settings) as pool, open_log(settings, pool) as opened:
-        working = asyncio.create_task(Worker(pool, opened, projection).run(over))
-        # A worker that ends by itself has a defect; nothing is left to wait for.
-        working.add_done_callback(lambda _: None if over.is_set() else stop.set())
-        try:
-            return await _wait_replaced(looking, live, stop)
-        finally:
-            over.set()
-            await working
-
-
-async def _wait_replaced(looking: Pool, live: Generation, stop: asyncio.Event) -> Generation:
-    """Return the generation that is live in the place of another, or that one once it is over."""
-    found = live
-    while found.number == live.number and not await _stopped_within(stop, GENERATION_CHECK_S):
-        with contextlib.suppress(*FAULTS):
-            found = await live_generation(looking)
-    if found.number != live.number:
-        log.info("another generation is live", generation=found.number)
-    return found
-
-
-async def _stop_at_end_of_input(stop: asyncio.Event) -> None:
-    """Set `stop` when standard input ends: the pipe's other end is our parent's."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-
-    async def wait() -> None:
-        await reader.read()
-        stop.set()
-
-    stop_waiter = loop.create_task(wait())
-    stop_waiter.add_done_callback(lambda _: stop.set())
-    _WAITERS.add(stop_waiter)
-
-
-_WAITERS: set[asyncio.Task[None]] = set()
-"""The loop keeps only weak references to its tasks."""
-
-
 async def run_up(
     settings: ServerSettings, on_ready: Callable[[str], None], stop: asyncio.Event | None = None
 ) -> None:
@@ -308,7 +217,7 @@ async def keep_postgres(
     """
     loop = asyncio.get_running_loop()
     pause_s, steady_at_s, is_said = check_s, 0.0, False
-    while not await _stopped_within(stop, pause_s):
+    while not await stopped_within(stop, pause_s):
         if embedded.pid is not None:
             if loop.time() > steady_at_s:
                 pause_s, is_said = check_s, False
@@ -350,7 +259,7 @@ async def _keep_worker(settings: ServerSettings, dsn: str, stop: asyncio.Event) 
             await _end(process)
             return
         log.warning("the worker is gone and is started again", exit_code=process.returncode)
-        await _stopped_within(stop, RESTART_PAUSE_S)
+        await stopped_within(stop, RESTART_PAUSE_S)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -361,11 +270,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

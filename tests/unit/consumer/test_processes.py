@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from trialog_schemas.errors import ResourceInUseError, UnavailableError
 from trialog_server.postgres.embedded import EmbeddedPostgres
-from trialog_server.processes import bind, keep_postgres, stop_on_signals, url_of
+from trialog_server.processes import bind, keep_postgres, url_of
+from trialog_server.stopping import stop_on_signals
 
 
 async def test_bind_connections_send_at_once() -> None:
