@@ -18,6 +18,7 @@ from trialog_server.project.checkpoint import (
     read_public_key,
     sign,
 )
+from trialog_server.project.seals import record_seals
 from trialog_server.project.verify import live_chains, verify
 from trialog_server.rebuild_command import progress
 from trialog_server.stores import beside_service
@@ -78,12 +79,14 @@ async def run_checkpoint(
     """
     async with beside_service(settings) as (dsn, _log):
         chains = await live_chains(dsn)
-    with _plain_files():
-        if is_new_key:
-            make_key(key)
-        content = sign(chains, read_private_key(key))
-        with output.open("xb") as opened:
-            opened.write(content)
+        with _plain_files():
+            if is_new_key:
+                make_key(key)
+            content = sign(chains, read_private_key(key))
+            with output.open("xb") as opened:
+                opened.write(content)
+            made = read_checkpoint(output).checkpoint
+        await record_seals(dsn, made)
     records = sum(count for count, _ in chains.values())
     if as_json:
         told = {"output": str(output), "records": records, "partitions": len(chains)}

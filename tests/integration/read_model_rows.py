@@ -202,6 +202,42 @@ class Rows:
             EVENTS_TOPIC,
         )
 
+    async def record(
+        self, run_id: UUID, writer_id: UUID, log_offset: int, seqs: tuple[int, int]
+    ) -> None:
+        """Say that a record of a writer stands at an offset, from its first to its last seq."""
+        first_seq, last_seq = seqs
+        await self._pool.execute(
+            "INSERT INTO gen_1.record_index (topic, partition, log_offset, run_id, writer_id,"
+            " first_seq, events, types, at) VALUES ($1, 0, $2, $3, $4, $5, $6, '{}', $7)",
+            EVENTS_TOPIC,
+            log_offset,
+            run_id,
+            writer_id,
+            first_seq,
+            last_seq - first_seq + 1,
+            START,
+        )
+        await self._pool.execute(
+            "INSERT INTO gen_1.writers (run_id, writer_id, last_seq, log_offset)"
+            " VALUES ($1, $2, $3, $4) ON CONFLICT (run_id, writer_id)"
+            " DO UPDATE SET last_seq = excluded.last_seq",
+            run_id,
+            writer_id,
+            last_seq,
+            log_offset,
+        )
+
+    async def sealed(self, records: int) -> None:
+        """Say that a checkpoint covers so many records of the first partition of events."""
+        await self._pool.execute(
+            "INSERT INTO trialog.seals (topic, partition, records, chain, made_at)"
+            " VALUES ($1, 0, $2, '', $3)",
+            EVENTS_TOPIC,
+            records,
+            START,
+        )
+
     async def rejection(self, run_id: UUID, seq: int, *, writer_id: UUID, item: int = 0) -> None:
         """Give a run a refusal at log offset seq."""
         await self._pool.execute(

@@ -13,6 +13,7 @@ from playwright.async_api import expect
 from tests.integration.api_service import open_api
 from tests.integration.page_views import looking_at
 from tests.integration.read_model_rows import RunRow, Series
+from trialog_schemas.wire import EVENTS_TOPIC
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +58,12 @@ async def test_page_counts_what_was_refused_missing_and_dropped(browser: Browser
 
         await page.get_by_role("link", name="lossy").last.click()
         facts = page.locator("table.facts")
-        for text in ("refused by the rules105", "events missing8", "calls dropped4"):
+        await api.rows.record(lossy, writer, 7, (1, 12))
+        await api.rows.sealed(8)
+        await api.rows.applied(EVENTS_TOPIC, 0, 8)
+        await page.reload()
+        facts_texts = ("events missing8", "calls dropped4", "events12 applied, 12 sealed")
+        for text in ("refused by the rules105", *facts_texts):
             await expect(facts.get_by_role("row").filter(has_text=text)).to_have_count(1)
         await expect(page.get_by_role("heading", name="Refused, the first 100")).to_be_visible()
         await page.get_by_role("button", name="Show more").click()
@@ -67,6 +73,11 @@ async def test_page_counts_what_was_refused_missing_and_dropped(browser: Browser
         assert len(rows) == 105
         assert rows[104].startswith("param_immutablelr0.2no")
         assert rows[104].endswith("events:0:104")
+        missing = page.locator("section").filter(has=page.get_by_role("heading", name="Missing"))
+        rows = await missing.locator("tbody tr").all_text_contents()
+        assert [text.partition(lossy.hex)[0] for text in rows] == [
+            "739", "12020", "none: its chain is broken here3130",
+        ]  # fmt: skip
     assert faults == []
 
 
@@ -193,5 +204,6 @@ async def test_page_asks_nothing_for_an_address_that_is_none(browser: Browser, a
         await page.goto("/#/runs/%2e%2e%2fexperiments")
         await expect(page.get_by_role("alert")).to_be_visible()
         assert [url.partition("/api/")[2] for url in asked] == [
-            f"v1/runs/..%2Fexperiments{rest}" for rest in ("", "/rejections", "/children")
+            f"v1/runs/..%2Fexperiments{rest}"
+            for rest in ("", "/durability", "/rejections", "/children")
         ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fastapi import Depends, FastAPI
 
 from trialog_server.ingest.gateway import Gateway
+from trialog_server.read.log_ends import LogEnds
 from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.access import AccessGate
 from trialog_server.serve.bounds import BoundedBody
@@ -20,6 +21,7 @@ from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
 from trialog_server.serve.mlflow.routes_read import MlflowReadRoutes
 from trialog_server.serve.page_files import page_routes
 from trialog_server.serve.questions import check_query
+from trialog_server.serve.routes_durability import DurabilityRoutes
 from trialog_server.serve.routes_experiments import ExperimentRoutes
 from trialog_server.serve.routes_ingest import IngestRoutes
 from trialog_server.serve.routes_runs import RunRoutes
@@ -49,6 +51,7 @@ def build_app(
     service = Service(
         pool=pool,
         log=log,
+        log_ends=LogEnds(log),
         gateway=Gateway(log),
         store=store,
         terms=terms,
@@ -69,6 +72,7 @@ def build_app(
         ingest,
         ExperimentRoutes(service),
         RunRoutes(service),
+        DurabilityRoutes(service),
         ServiceRoutes(service),
     ):
         app.include_router(routes.router(), dependencies=[Depends(check_query)])

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from trialog_schemas.errors import UnavailableError, ValidationError
@@ -14,11 +15,13 @@ from trialog_schemas.rules import RULES_VERSION
 from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
 from trialog_server.log.base import topic_partitions
 from trialog_server.read.ask import ask
+from trialog_server.read.durability import writer_progress
 from trialog_server.read.list_rejections import writer_rejections
+from trialog_server.serve.access import caller_of
 from trialog_server.serve.bounds import POLICY_PATH
+from trialog_server.serve.durability_shapes import AppliedJSON, progress_json
 from trialog_server.serve.questions import WaitS, parse_positions
 from trialog_server.serve.shapes import (
-    AppliedJSON,
     PolicyJSON,
     json_response,
     rejection_json,
@@ -83,12 +86,13 @@ class ServiceRoutes:
 
     async def applied(
         self,
+        request: Request,
         position: Annotated[list[str], Query()],
         wait_s: WaitS = 0.0,
         writer: _Id = None,
         run: _Id = None,
     ) -> Response:
-        """Wait until positions are applied; then list what was refused of a run's writer."""
+        """Wait until positions are applied; then tell what of a run's writer was refused."""
         if (writer is None) != (run is None):
             raise ValidationError(
                 "writer and run belong together: refusals are asked of one writer in one run",
@@ -96,15 +100,13 @@ class ServiceRoutes:
                 limit="both or none",
             )
         is_applied = await self._service.applied.wait(parse_positions(position), wait_s)
-        rejections = (
-            await writer_rejections(self._service.pool, [run, NIL_ID], writer)
-            if writer is not None and run is not None
-            else ()
-        )
-        content: AppliedJSON = {
-            "applied": is_applied,
-            "rejections": [rejection_json(rejection) for rejection in rejections],
-        }
+        content: AppliedJSON = {"applied": is_applied, "rejections": [], "progress": None}
+        if writer is not None and run is not None:
+            pool, account = self._service.pool, caller_of(request).account
+            rejections = await writer_rejections(pool, [run, NIL_ID], writer)
+            (progress,) = await writer_progress(pool, account, [(run, writer)])
+            content["rejections"] = [rejection_json(rejection) for rejection in rejections]
+            content["progress"] = progress_json(progress)
         return json_response(content)
 
     async def _measure_lag(self) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trialog_server.ingest.gateway import Gateway
     from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Pool
+    from trialog_server.read.log_ends import LogEnds
     from trialog_server.read.wait_applied import AppliedPositions
     from trialog_server.serve.telemetry import Telemetry
 
@@ -38,6 +39,7 @@ class Service:
 
     pool: Pool
     log: Log
+    log_ends: LogEnds
     gateway: Gateway
     store: ArtifactStore
     terms: Terms

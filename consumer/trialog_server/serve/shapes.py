@@ -224,13 +224,6 @@ class SeriesBucketsJSON(TypedDict):
     buckets: BucketsJSON
 
 
-class AppliedJSON(TypedDict):
-    """Whether positions are applied, and what was refused of the asked run and writer."""
-
-    applied: bool
-    rejections: list[RejectionJSON]
-
-
 class CommandJSON(TypedDict):
     """What became of a catalog record."""
 

@@ -70,6 +70,10 @@ export function rejectionsPath(runId, token) {
   return `${runPath(runId)}/rejections${page(token)}`;
 }
 
+export function durabilityPath(runId) {
+  return `${runPath(runId)}/durability`;
+}
+
 export function versionsPath(runId, token) {
   return `${runPath(runId)}/artifacts${page(token)}`;
 }

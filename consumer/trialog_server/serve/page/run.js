@@ -1,6 +1,8 @@
 // One run with everything: facts, children, parameters, metrics, artifacts, refusals.
 
-import { childrenPath, getJson, rejectionsPath, runPath } from "/page/api.js";
+import {
+  childrenPath, durabilityPath, getJson, rejectionsPath, runPath,
+} from "/page/api.js";
 import { artifactSections } from "/page/artifacts.js";
 import { drawMetric } from "/page/chart.js";
 import {
@@ -11,13 +13,14 @@ import {
 const SUMMARY = ["last", "min", "max", "mean", "points", "last step"];
 
 export async function runView(runId) {
-  const [run, refusals, children] = await Promise.all([
-    getJson(runPath(runId)), refusalsPage(runId), childrenPage(runId),
+  const [run, durability, refusals, children] = await Promise.all([
+    getJson(runPath(runId)), getJson(durabilityPath(runId)), refusalsPage(runId),
+    childrenPage(runId),
   ]);
   const parameters = Object.entries(run.parameters);
   const content = [
     node("h1", {}, run.run_name),
-    facts(factsOf(run)),
+    facts(factsOf(run, durability)),
     pagedSection("Children", ["run", "status", "created", "experiment"], children,
       (token) => childrenPage(runId, token)),
     section("Parameters", ["name", "value"],
@@ -26,12 +29,13 @@ export async function runView(runId) {
     ...artifactSections(run),
     pagedSection("Refused", ["code", "name", "value", "why", "when", "position in the log"],
       refusals, (token) => refusalsPage(runId, token)),
+    gapsSection(durability),
   ];
   const experiment = link(experimentHash(run.experiment_name), run.experiment_name);
   return { trail: [experiment, run.run_name], content };
 }
 
-function factsOf(run) {
+function factsOf(run, durability) {
   const parent = run.parent_run_name === null
     ? "a deleted run"
     : runLink({ run_id: run.parent_run_id, run_name: run.parent_run_name });
@@ -47,10 +51,30 @@ function factsOf(run) {
     ["points", String(run.points)],
     ["refused by the rules", String(run.rejected_count)],
     ["events missing", String(run.missing_count)],
+    ["events", eventsText(durability)],
     ["calls dropped", String(droppedCalls(run))],
     ["id", node("code", {}, run.run_id)],
     ...Object.entries(run.tags).map(([key, tag]) => [`tag ${key}`, tag]),
   ].filter(([, fact]) => fact);
+}
+
+// How far the run's events are: one line of counts, the waiting ones being records of its partition.
+function eventsText({ applied, sealed, log }) {
+  const counts = [`${applied} applied`, `${sealed} sealed`];
+  if (log?.end > log?.applied) {
+    counts.push(`${log.end - log.applied} records of its part of the log not applied yet`);
+  }
+  return counts.join(", ");
+}
+
+function gapsSection({ gaps, missing_count: missing }) {
+  const shown = gaps.reduce((count, it) => count + it.events, 0);
+  const title = shown < missing ? `Missing, ${shown} of ${missing} events` : "Missing";
+  const what = (it) => (it.events ? numeric(it.events) : "none: its chain is broken here");
+  return section(title, ["events", "from seq", "to seq", "writer", "seen at"],
+    gaps.map((it) => row([
+      what(it), numeric(it.first_seq), numeric(it.last_seq), it.writer_id, it.position,
+    ])));
 }
 
 async function childrenPage(runId, token) {
