@@ -67,18 +67,19 @@ class AppliedPositions:
         targets = _targets(positions)
         if self._is_reached(targets):
             return True
-        await self.refresh()
-        if self._is_reached(targets):
-            return True
         waiter = _Waiter(targets, asyncio.get_running_loop().create_future())
+        # Before the first look, so that nothing that is announced after it goes unheard.
         self._waiters.append(waiter)
         try:
+            await self.refresh()
             async with asyncio.timeout(timeout_s):
                 await waiter.is_reached
         except TimeoutError:
             return False
         finally:
             self._waiters.remove(waiter)
+            if waiter.is_reached.done() and not waiter.is_reached.cancelled():
+                waiter.is_reached.exception()  # heard, in case the first look failed as well
         return True
 
     async def refresh(self) -> None:

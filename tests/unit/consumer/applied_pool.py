@@ -26,10 +26,12 @@ class AppliedConnection:
         assert query == load_query("applied_positions")
         self._pool.check_there()
         self._pool.questions += 1
-        return [
+        rows = [
             {"topic": EVENTS_TOPIC, "partition": number, "next_offset": next_offset}
             for number, next_offset in self._pool.next_offsets.items()
         ]
+        self._pool.after_look()
+        return rows
 
     async def add_listener(self, channel: str, listener: Listener) -> None:
         """Listen to the projection's announcements."""
@@ -60,6 +62,8 @@ class AppliedPool:
         self.connections: list[AppliedConnection] = []
         self.is_away = False
         self.questions = 0
+        self.after_look: Callable[[], None] = lambda: None
+        """Called when rows were read and are not yet told."""
 
     def check_there(self) -> None:
         """Fail as the driver does when the server is away."""

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.consumer.applied_pool import AppliedPool
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.wire import EVENTS_TOPIC, Position
-from trialog_server.read.wait_applied import AppliedPositions
+from trialog_server.read.wait_applied import POLL_INTERVAL_S, AppliedPositions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -105,6 +105,21 @@ async def test_announcement_wakes_who_waits_for_it() -> None:
         assert not far.done()
         pool.move(1, 10)
         assert await far is True
+
+
+async def test_announcement_while_the_first_look_is_under_way_is_heard() -> None:
+    """What is applied between a look and its answer is looked for at once, not by the clock."""
+    pool = AppliedPool(p0=0)
+    applied = positions_of(pool)
+    async with listening(applied, pool):
+
+        def move_once() -> None:
+            pool.after_look = lambda: None
+            pool.move(0, 1)
+
+        pool.after_look = move_once
+        async with asyncio.timeout(POLL_INTERVAL_S / 2):
+            assert await applied.wait([at(0, 0)], LONG_S) is True
 
 
 async def test_announcement_that_was_lost_is_made_good() -> None:
