@@ -20,14 +20,7 @@ from trialog.slow_answer import said_when_slow
 from trialog_schemas.errors import UnavailableError, error_from_code
 from trialog_schemas.events import NIL_ID
 from trialog_schemas.limits import Limits
-from trialog_schemas.wire import (
-    RecordHeader,
-    encode_event,
-    event_id_for,
-    first_hash,
-    frame,
-    pack_record,
-)
+from trialog_schemas.wire import frame, next_record, stream_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,17 +97,11 @@ class Client:
             UnavailableError: the service cannot be reached, or no verdict came in time.
         """
         end = self._endpoint
-        start = first_hash(end.account, end.user, NIL_ID, writer_id)
-        event = encode_event(1, event_id_for(writer_id, 1, at_us), at_us, body)
-        header = RecordHeader(end.account, end.user, NIL_ID, writer_id, 1, 1, start)
+        start = stream_start(end.account, end.user, NIL_ID, writer_id)
+        record, _ = next_record(start, [(at_us, body)])
         answer = cast(
             "CommandAnswer",
-            self._ask(
-                "POST",
-                "/api/v1/commands",
-                {"wait_s": COMMAND_WAIT_S},
-                body=frame([pack_record(header, [event])]),
-            ),
+            self._ask("POST", "/api/v1/commands", {"wait_s": COMMAND_WAIT_S}, body=frame([record])),
         )
         if not answer["applied"]:
             raise UnavailableError(

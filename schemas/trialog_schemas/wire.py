@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -234,6 +234,41 @@ def pack_record(header: RecordHeader, events: Sequence[bytes]) -> bytes:
     if len(record) > RECORD_BYTES_MAX:
         raise WireError(f"record of {len(record)} bytes, allowed are {RECORD_BYTES_MAX}")
     return record
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """How far a writer has come: whose stream it is, its next seq and the chain before that."""
+
+    account: str
+    user: str
+    run_id: str
+    writer_id: str
+    next_seq: int
+    chain: bytes
+
+
+def stream_start(account: str, user: str, run_id: str, writer_id: str) -> StreamEnd:
+    """Return where the stream of a new writer begins."""
+    start = first_hash(account, user, run_id, writer_id)
+    return StreamEnd(account, user, run_id, writer_id, 1, start)
+
+
+def next_record(end: StreamEnd, told: Sequence[tuple[int, Body]]) -> tuple[bytes, StreamEnd]:
+    """Return a writer's next events, each a time in µs and a body, as one record, and its new end.
+
+    Raises:
+        WireError: the record is larger than RECORD_BYTES_MAX.
+    """
+    header = RecordHeader(
+        end.account, end.user, end.run_id, end.writer_id, end.next_seq, len(told), end.chain
+    )
+    events: list[bytes] = []
+    seq, chain = end.next_seq, end.chain
+    for at_us, body in told:
+        events.append(encode_event(seq, event_id_for(end.writer_id, seq, at_us), at_us, body))
+        seq, chain = seq + 1, next_hash(chain, events[-1])
+    return pack_record(header, events), replace(end, next_seq=seq, chain=chain)
 
 
 def frame(records: Iterable[bytes]) -> bytes:

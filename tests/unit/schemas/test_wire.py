@@ -153,6 +153,24 @@ def test_chain_links_each_event_to_the_one_before() -> None:
     assert len({event.digest for event in events}) == len(events)
 
 
+def test_next_records_of_a_writer_go_on_in_seq_and_chain() -> None:
+    """A record begins where the one before has ended, and one that is made again is the same."""
+    start = wire.stream_start("default", "ada@lab", RUN, WRITER)
+    told: list[tuple[int, Body]] = [
+        (AT_US, TagsSet({"k": "v"})),
+        (AT_US + 1, ParametersLogged({"p": 1})),
+    ]
+    first, end = wire.next_record(start, told)
+    assert wire.next_record(start, told) == (first, end)
+    second, _ = wire.next_record(end, [(AT_US, RunEnded("Completed"))])
+    headers = [decode.unpack_header(record) for record in (first, second)]
+    assert [(one.first_seq, one.count) for one in headers] == [(1, 2), (3, 1)]
+    assert headers[0].prev_hash == wire.first_hash("default", "ada@lab", RUN, WRITER)
+    events = [event for record in (first, second) for event in decode.unpack_record(record)[1]]
+    assert [event.seq for event in events] == [1, 2, 3]
+    assert headers[1].prev_hash == end.chain == events[1].digest
+
+
 def test_record_cut_at_any_byte_is_refused() -> None:
     """No prefix of a record is taken for a record."""
     whole = record_of(BODIES[4:])
