@@ -184,7 +184,7 @@ def _routes() -> set[str]:
             assert isinstance(one, Route)
             methods = set(one.methods or ())
             kept = methods - {"HEAD"} if "GET" in methods else methods
-            found |= {f"{method} {one.path}" for method in kept}
+            found |= {f"{method} {one.path_format}" for method in kept}
     return {name for name in found if not name.startswith("GET /page/")}
 
 

@@ -38,7 +38,7 @@ def live_routes(app: Starlette) -> Iterator[tuple[str, str]]:
         inner = getattr(getattr(route, "original_router", None), "routes", [route])
         for found in inner:
             assert isinstance(found, Route), f"{found!r}: say here how its access is decided"
-            path = found.path.replace("{run_id}", "0" * 32).replace("{sha256}", "a" * 64)
+            path = found.path_format.replace("{run_id}", "0" * 32).replace("{sha256}", "a" * 64)
             for method in found.methods or ():
                 yield method, path.replace("{name}", "e").replace("{run_name}", "r")
 

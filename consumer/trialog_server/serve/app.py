@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
 
 from trialog_server.ingest.gateway import Gateway
+from trialog_server.ingest.run_streams import RunStreams
 from trialog_server.read.log_ends import LogEnds
 from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.access import AccessGate
 from trialog_server.serve.bounds import BoundedBody
 from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
+from trialog_server.serve.mlflow.routes_log import MlflowLogRoutes
 from trialog_server.serve.mlflow.routes_read import MlflowReadRoutes
+from trialog_server.serve.mlflow.routes_upload import MlflowUploadRoutes
+from trialog_server.serve.mlflow.routes_write import MlflowWriteRoutes
 from trialog_server.serve.page_files import page_routes
 from trialog_server.serve.questions import check_query
 from trialog_server.serve.routes_durability import DurabilityRoutes
@@ -53,6 +58,7 @@ def build_app(
         log=log,
         log_ends=LogEnds(log),
         gateway=Gateway(log),
+        streams=RunStreams(log, f"mlflow@{socket.gethostname()}"),
         store=store,
         terms=terms,
         applied=AppliedPositions(pool),
@@ -77,7 +83,13 @@ def build_app(
     ):
         app.include_router(routes.router(), dependencies=[Depends(check_query)])
     # MLflow clients of another version may send more fields than are known here.
-    app.include_router(MlflowReadRoutes(service).router())
+    for mlflow_routes in (
+        MlflowReadRoutes(service),
+        MlflowWriteRoutes(service),
+        MlflowLogRoutes(service),
+        MlflowUploadRoutes(service),
+    ):
+        app.include_router(mlflow_routes.router())
     app.router.routes.extend(page_routes())
     add_error_handlers(app)
     # The last one added is the first to see a request.

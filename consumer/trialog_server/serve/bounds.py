@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 JSON_BYTES_MAX = 65_536
 """Bytes of a JSON body: far above the longest filter with its names."""
 
+MLFLOW_JSON_BYTES_MAX = 1_000_000
+"""Bytes of a JSON body of an MLflow client; MLflow's number for a batch."""
+
 FRAME_BYTES = 4
 """Bytes of the length before a framed record."""
 
@@ -35,7 +38,8 @@ LINGER_S = 1.0
 RECORDS_PATH = "/api/v1/records"
 COMMANDS_PATH = "/api/v1/commands"
 POLICY_PATH = "/api/v1/policy"
-ARTIFACTS_PREFIX = "/api/v1/artifacts/"
+ARTIFACTS_PREFIXES = ("/api/v1/artifacts/", "/api/2.0/mlflow-artifacts/artifacts/")
+MLFLOW_PREFIX = "/api/2.0/mlflow/"
 
 
 def body_bytes_max(path: str, artifact_bytes_max: int) -> int:
@@ -44,8 +48,10 @@ def body_bytes_max(path: str, artifact_bytes_max: int) -> int:
         return REQUEST_BYTES_MAX
     if path == COMMANDS_PATH:
         return RECORD_BYTES_MAX + FRAME_BYTES
-    if path.startswith(ARTIFACTS_PREFIX):
+    if path.startswith(ARTIFACTS_PREFIXES):
         return artifact_bytes_max
+    if path.startswith(MLFLOW_PREFIX):
+        return MLFLOW_JSON_BYTES_MAX
     return JSON_BYTES_MAX
 
 

@@ -11,6 +11,7 @@ from trialog_server.settings import STALE_AFTER_S
 if TYPE_CHECKING:
     from trialog_server.artifacts import ArtifactStore
     from trialog_server.ingest.gateway import Gateway
+    from trialog_server.ingest.run_streams import RunStreams
     from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Pool
     from trialog_server.read.log_ends import LogEnds
@@ -41,6 +42,7 @@ class Service:
     log: Log
     log_ends: LogEnds
     gateway: Gateway
+    streams: RunStreams
     store: ArtifactStore
     terms: Terms
     applied: AppliedPositions

@@ -9,7 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from trialog_schemas.errors import ResourceNotFoundError, shown
-from trialog_server.read.experiments import experiment_not_found, find_experiment
+from trialog_schemas.events import NIL_ID
+from trialog_server.mlflow_names import (
+    DEFAULT_EXPERIMENT,
+    DEFAULT_EXPERIMENT_ID,
+    native_experiment_name,
+)
+from trialog_server.read.experiments import (
+    ExperimentView,
+    experiment_not_found,
+    find_experiment,
+)
 from trialog_server.read.list_runs import find_run, run_not_found
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.mlflow.questions import (
@@ -20,6 +30,7 @@ from trialog_server.serve.mlflow.questions import (
     read_arguments,
 )
 from trialog_server.serve.mlflow.shapes import (
+    EPOCH,
     ExperimentAnswerJSON,
     RunAnswerJSON,
     experiment_json,
@@ -31,7 +42,6 @@ from trialog_server.serve.shapes import json_response
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from trialog_server.read.experiments import ExperimentView
     from trialog_server.read.runs import RunView
     from trialog_server.serve.service import Service
 
@@ -93,7 +103,7 @@ class MlflowReadRoutes:
         asked = await read_arguments(request, ExperimentNameArguments)
         name = check_lookup_name("experiment_name", asked.experiment_name or "")
         pool, account = self._service.pool, caller_of(request).account
-        found = await find_experiment(pool, account, name=name)
+        found = await find_experiment(pool, account, name=native_experiment_name(name))
         if found is None:
             raise await experiment_not_found(pool, account, name)
         content: ExperimentAnswerJSON = {"experiment": experiment_json(found)}
@@ -108,12 +118,17 @@ class MlflowReadRoutes:
 
 
 async def experiment_of(service: Service, account: str, number: int) -> ExperimentView:
-    """Return the live experiment of that number.
+    """Return the live experiment that has that number for MLflow's clients.
 
     Raises:
         ResourceNotFoundError: there is none.
     """
-    found = await find_experiment(service.pool, account, number=number)
+    if str(number) == DEFAULT_EXPERIMENT_ID:
+        found = await find_experiment(service.pool, account, name=DEFAULT_EXPERIMENT)
+        # It is created by its first run; to MLflow's clients it is there from the start.
+        found = found or _default_experiment(account)
+    else:
+        found = await find_experiment(service.pool, account, number=number)
     if found is None:
         raise ResourceNotFoundError(
             f"experiment {shown(str(number))} does not exist or was deleted; search the "
@@ -122,6 +137,22 @@ async def experiment_of(service: Service, account: str, number: int) -> Experime
             value=str(number),
         )
     return found
+
+
+def _default_experiment(account: str) -> ExperimentView:
+    return ExperimentView(
+        experiment_id=NIL_ID,
+        account=account,
+        number=int(DEFAULT_EXPERIMENT_ID),
+        name=DEFAULT_EXPERIMENT,
+        description=None,
+        tags={},
+        created_at=EPOCH,
+        created_by={},
+        modified_at=EPOCH,
+        modified_by={},
+        run_count=0,
+    )
 
 
 async def run_of(service: Service, account: str, run_id: UUID) -> RunView:

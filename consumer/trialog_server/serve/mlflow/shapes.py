@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, NotRequired
 from typing_extensions import TypedDict
 
 from trialog_schemas.names import parameter_json
+from trialog_server.mlflow_names import (
+    EXPERIMENT_NAME_TAG,
+    KILLED,
+    PARENT_RUN_TAG,
+    RUN_NAME_TAG,
+    mlflow_experiment_id,
+    mlflow_experiment_name,
+)
 from trialog_server.serve.mlflow.artifact_paths import artifacts_address, experiment_address
 from trialog_server.serve.shapes import Number, number_json
 
@@ -20,14 +28,12 @@ if TYPE_CHECKING:
     from trialog_server.read.experiments import ExperimentView
     from trialog_server.read.runs import RunView
 
-RUN_NAME_TAG = "mlflow.runName"
 USER_TAG = "mlflow.user"
-PARENT_TAG = "mlflow.parentRunId"
 
 MLFLOW_STATUSES = {"InProgress": "RUNNING", "Completed": "FINISHED", "Failed": "FAILED"}
 """MLflow's word for each status of a run."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -110,7 +116,7 @@ class RunAnswerJSON(TypedDict):
 
 def milliseconds(time: datetime) -> int:
     """Return a time as MLflow counts it."""
-    return (time - _EPOCH) // _MILLISECOND
+    return (time - EPOCH) // _MILLISECOND
 
 
 def parameter_text(value: ParameterValue) -> str:
@@ -125,14 +131,15 @@ def parameter_text(value: ParameterValue) -> str:
 
 def experiment_json(experiment: ExperimentView) -> MlflowExperimentJSON:
     """Return an experiment."""
+    tags = {key: tag for key, tag in experiment.tags.items() if key != EXPERIMENT_NAME_TAG}
     return {
-        "experiment_id": str(experiment.number),
-        "name": experiment.name,
+        "experiment_id": mlflow_experiment_id(experiment.name, experiment.number),
+        "name": mlflow_experiment_name(experiment.name, experiment.tags),
         "artifact_location": experiment_address(experiment.number),
         "lifecycle_stage": "active",
         "creation_time": milliseconds(experiment.created_at),
         "last_update_time": milliseconds(experiment.modified_at),
-        "tags": _pairs(experiment.tags),
+        "tags": _pairs(tags),
     }
 
 
@@ -168,9 +175,9 @@ def run_info_json(run: RunView) -> RunInfoJSON:
         "run_id": run.run_id,
         "run_uuid": run.run_id,
         "run_name": tags[RUN_NAME_TAG],
-        "experiment_id": str(run.experiment_number),
+        "experiment_id": mlflow_experiment_id(run.experiment_name, run.experiment_number),
         "user_id": tags[USER_TAG],
-        "status": MLFLOW_STATUSES[run.status],
+        "status": KILLED if _is_killed(run) else MLFLOW_STATUSES[run.status],
         "start_time": milliseconds(run.started_at),
         "artifact_uri": artifacts_address(run.experiment_number, run.run_id),
         "lifecycle_stage": "active" if run.deleted_at is None else "deleted",
@@ -178,6 +185,10 @@ def run_info_json(run: RunView) -> RunInfoJSON:
     if run.ended_at is not None:
         info["end_time"] = milliseconds(run.ended_at)
     return info
+
+
+def _is_killed(run: RunView) -> bool:
+    return run.status == "Failed" and run.failure_message == KILLED
 
 
 def run_tags(run: RunView) -> dict[str, str]:
@@ -188,7 +199,7 @@ def run_tags(run: RunView) -> dict[str, str]:
     """
     tags = {RUN_NAME_TAG: run.run_name, USER_TAG: run.created_by.get("user", "")}
     if run.parent_run_id is not None:
-        tags[PARENT_TAG] = run.parent_run_id
+        tags[PARENT_RUN_TAG] = run.parent_run_id
     return tags | run.tags
 
 
