@@ -35,6 +35,7 @@ class ExperimentView:
     modified_at: datetime
     modified_by: dict[str, str]
     run_count: int
+    deleted_at: datetime | None = None
 
     @property
     def arn(self) -> str:
@@ -64,7 +65,7 @@ async def list_experiments(pool: Pool, account: str, request: PageRequest) -> Ex
         *place.created,
         request.max_results + 1,
     )
-    found = tuple(_experiment(row) for row in rows if row["experiment_id"] is not None)
+    found = tuple(experiment_from_row(row) for row in rows if row["experiment_id"] is not None)
     shown_ones = found[: request.max_results]
     token = None
     if len(found) > len(shown_ones):
@@ -82,7 +83,7 @@ async def get_experiment(pool: Pool, account: str, name: str) -> ExperimentView:
     rows = await ask(pool, "get_experiment", account, name, None, None)
     if not rows:
         raise await experiment_not_found(pool, account, name)
-    return _experiment(rows[0])
+    return experiment_from_row(rows[0])
 
 
 async def find_experiment(
@@ -95,7 +96,7 @@ async def find_experiment(
 ) -> ExperimentView | None:
     """Return the live experiment of that name, that id or that number, or None."""
     rows = await ask(pool, "get_experiment", account, name, experiment_id, number)
-    return _experiment(rows[0]) if rows else None
+    return experiment_from_row(rows[0]) if rows else None
 
 
 async def experiment_not_found(pool: Pool, account: str, name: str) -> ResourceNotFoundError:
@@ -109,7 +110,8 @@ async def experiment_not_found(pool: Pool, account: str, name: str) -> ResourceN
     )
 
 
-def _experiment(row: asyncpg.Record) -> ExperimentView:
+def experiment_from_row(row: asyncpg.Record) -> ExperimentView:
+    """Build an experiment from a row of one of the queries of experiments."""
     return ExperimentView(
         experiment_id=row["experiment_id"].hex,
         account=row["account"],
@@ -119,6 +121,7 @@ def _experiment(row: asyncpg.Record) -> ExperimentView:
         tags=row["tags"],
         created_at=row["created_at"],
         created_by=row["created_by"],
+        deleted_at=row["deleted_at"],
         modified_at=row["modified_at"] or row["created_at"],
         modified_by=row["modified_by"] or row["created_by"],
         run_count=row["run_count"],

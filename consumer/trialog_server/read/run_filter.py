@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
-from trialog_schemas.errors import ValidationError, did_you_mean, shown
+from trialog_schemas.errors import did_you_mean, shown
 from trialog_schemas.limits import FILTER_CHARS_MAX
-from trialog_server.read.texts import is_storable
+from trialog_server.read.text_reader import QUOTED, TextReader, unquoted
 
 CONDITIONS_MAX = 20
 """Conditions of one filter: bounds the work of one search."""
@@ -54,7 +54,6 @@ _SOURCES: dict[str, Source] = {
 }
 _WORD = re.compile(r"\w+")
 _BARE_NAME = re.compile(r"""[^\s=<>!'"`(),]+""")
-_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`""")
 _OPERATOR = re.compile(r"!=|<>|<=|>=|==|=|<|>|like\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])", re.ASCII)
 _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf(?:inity)?)(?![\w.])", re.IGNORECASE | re.ASCII)
@@ -67,7 +66,6 @@ _INSTEAD = {
     "(": "conditions are joined by 'and' alone, without brackets",
 }
 """What other languages have and this one has not, with the remedy."""
-_BLANK = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ def parse_filter(text: str | None) -> tuple[Condition, ...]:
     Raises:
         ValidationError: the text is no filter; the message says where and what was expected.
     """
-    reader = _Reader("filter", text or "")
+    reader = _Reader("filter", text or "", FILTER_CHARS_MAX)
     conditions: list[Condition] = []
     while not reader.is_at_end():
         if conditions:
@@ -132,7 +130,7 @@ def parse_order(text: str | None) -> Order:
     Raises:
         ValidationError: the text is no order; the message says where and what was expected.
     """
-    reader = _Reader("order_by", text or "")
+    reader = _Reader("order_by", text or "", FILTER_CHARS_MAX)
     if reader.is_at_end():
         return NEWEST_FIRST
     field = reader.field()
@@ -169,12 +167,21 @@ def _condition(reader: _Reader) -> Condition:
 
 
 def _number_condition(reader: _Reader, field: Field, operator: str, number: float) -> Condition:
+    if operator == "like":
+        raise reader.error("like compares texts only; give the text in quotes")
+    if math.isnan(number) and operator not in ("=", "!="):
+        raise reader.error("nan is neither above nor below anything; compare it with = or !=")
+    inside, low, high = number_range(operator, number)
+    kind = "number" if field.source == "params" else field.field
+    return Condition(field.source, field.name, kind, inside, low=low, high=high)
+
+
+def number_range(operator: str, number: float) -> tuple[str, float, float]:
+    """Return a comparison with a number as `within` or `outside` of a closed range."""
     low, high = -math.inf, math.inf
     match operator:
         case "=" | "!=":
             low = high = number
-        case "<" | "<=" | ">" | ">=" if math.isnan(number):
-            raise reader.error("nan is neither above nor below anything; compare it with = or !=")
         case "<" | ">" if number == (low if operator == "<" else high):
             low, high = high, low  # Nothing lies beyond an infinity: an empty range.
         case "<":
@@ -185,11 +192,7 @@ def _number_condition(reader: _Reader, field: Field, operator: str, number: floa
             low = math.nextafter(number, math.inf)
         case ">=":
             low = number
-        case _:
-            raise reader.error("like compares texts only; give the text in quotes")
-    inside = "outside" if operator == "!=" else "within"
-    kind = "number" if field.source == "params" else field.field
-    return Condition(field.source, field.name, kind, inside, low=low, high=high)
+    return "outside" if operator == "!=" else "within", low, high
 
 
 def _time_us(reader: _Reader, operator: str, text: str) -> float:
@@ -213,22 +216,8 @@ def _check_status(reader: _Reader, operator: str, status: str) -> None:
         raise reader.error(f"a status is one of {', '.join(STATUSES)}, not {status!r}{hint}")
 
 
-class _Reader:
-    """Reads a search text from left to right; every failure names the place."""
-
-    def __init__(self, subject: str, text: str) -> None:
-        self._subject = subject
-        self._text = text
-        self._at = 0
-        if len(text) > FILTER_CHARS_MAX:
-            raise self.error(f"it has {len(text)} characters, allowed are {FILTER_CHARS_MAX}")
-        if not is_storable(text):
-            raise self.error("a NUL or a lone surrogate is no text that a run can have")
-
-    def is_at_end(self) -> bool:
-        """Skip blanks and tell whether nothing follows."""
-        self._skip_blanks()
-        return self._at == len(self._text)
+class _Reader(TextReader):
+    """Reads a text of this language."""
 
     def word(self) -> str:
         """Read a word."""
@@ -258,7 +247,7 @@ class _Reader:
         if not self._text.startswith(".", self._at):
             raise self.error(f"after {word!r} a dot and a name are expected")
         self._at += 1
-        quoted = _QUOTED.match(self._text, self._at)
+        quoted = QUOTED.match(self._text, self._at)
         name = self._name()
         if source == "params":
             return Field("params", name, "parameter")
@@ -293,26 +282,15 @@ class _Reader:
             if math.isinf(value):
                 raise self.error(f"{number.group()} is beyond the range of float")
             return value
-        if quoted := _QUOTED.match(self._text, self._at):
+        if quoted := QUOTED.match(self._text, self._at):
             self._at = quoted.end()
-            return _unquoted(quoted.group())
+            return unquoted(quoted.group())
         word = self._read(_WORD, "a number, a text in quotes, true, false or null")
         words: dict[str, bool | None] = {"true": True, "false": False, "null": None}
         if word.lower() not in words:
             remedy = f"; put a text in quotes: '{word}'" if takes_texts else ", nan, inf or -inf"
             raise self.error(f"{word!r} is no number{remedy}")
         return words[word.lower()]
-
-    def error(self, why: str) -> ValidationError:
-        """Return the error that names this place."""
-        near = self._text[self._at : self._at + 20]
-        place = f"at character {self._at + 1} (before {near!r})" if near else "at its end"
-        return ValidationError(
-            f"{self._subject} {shown(self._text)} cannot be read {place}: {why}",
-            field=self._subject,
-            value=self._text,
-            limit=why,
-        )
 
     def _refuse_absent(self) -> None:
         self._skip_blanks()
@@ -321,24 +299,10 @@ class _Reader:
             raise self.error(f"{word!r} is not part of the language; {_INSTEAD[word]}")
 
     def _name(self) -> str:
-        if quoted := _QUOTED.match(self._text, self._at):
+        if quoted := QUOTED.match(self._text, self._at):
             self._at = quoted.end()
-            return _unquoted(quoted.group())
+            return unquoted(quoted.group())
         return self._read(_BARE_NAME, "a name", skips_blanks=False)
-
-    def _read(self, pattern: re.Pattern[str], expected: str, *, skips_blanks: bool = True) -> str:
-        if skips_blanks:
-            self._skip_blanks()
-        found = pattern.match(self._text, self._at)
-        if found is None:
-            raise self.error(f"{expected} is expected")
-        self._at = found.end()
-        return found.group()
-
-    def _skip_blanks(self) -> None:
-        blank = _BLANK.match(self._text, self._at)
-        if blank is not None:
-            self._at = blank.end()
 
 
 def _metric_field(name: str) -> Field:
@@ -347,8 +311,3 @@ def _metric_field(name: str) -> Field:
     if dot and head and tail in SUMMARIES:
         return Field("metrics", head, tail)
     return Field("metrics", name, "last")
-
-
-def _unquoted(text: str) -> str:
-    quote = text[0]
-    return text[1:-1].replace(quote * 2, quote)

@@ -75,9 +75,9 @@ def test_run_has_the_fields_that_an_mlflow_client_reads() -> None:
             "metrics": [{"key": "loss", "value": 0.5, "timestamp": AT_MS, "step": 0}],
             "params": [{"key": "lr", "value": "0.1"}],
             "tags": [
-                {"key": "mlflow.runName", "value": "first"},
                 {"key": "mlflow.user", "value": "ada"},
                 {"key": "team", "value": "red"},
+                {"key": "mlflow.runName", "value": "first"},
             ],
         },
         "inputs": {"dataset_inputs": []},
@@ -174,7 +174,7 @@ def test_surface_that_is_not_there_is_named() -> None:
 
 def test_artifact_path_leads_back_to_its_run() -> None:
     """What a run's artifact_uri begins with is read back; every other place is refused."""
-    root = artifacts_address(3, RUN).removeprefix("mlflow-artifacts:/")
+    root = artifacts_address("3", RUN).removeprefix("mlflow-artifacts:/")
     assert parse_artifact_path(root) == (RUN, None)
     assert parse_artifact_path(f"{root}/") == (RUN, None)
     assert parse_artifact_path(f"{root}/plots/roc.png") == (RUN, "plots/roc.png")

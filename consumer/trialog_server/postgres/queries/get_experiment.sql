@@ -9,6 +9,7 @@ SELECT
     e.tags,
     e.created_at,
     e.created_by,
+    e.deleted_at,
     e.modified_at,
     e.modified_by,
     (SELECT count(*) FROM live.runs r

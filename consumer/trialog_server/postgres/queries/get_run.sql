@@ -24,7 +24,7 @@ WITH page AS (
 counted AS MATERIALIZED (
     SELECT count(*) AS total FROM page
 )
--- run rows: this part is the same in list_runs, search_runs and get_run
+-- run rows: this part is the same in list_runs, search_runs, search_mlflow_runs and get_run
 SELECT
     counted.total,
     page.run_id,

@@ -38,6 +38,7 @@ SELECT
     page.tags,
     page.created_at,
     page.created_by,
+    page.deleted_at,
     page.modified_at,
     page.modified_by,
     (SELECT count(*) FROM live.runs r

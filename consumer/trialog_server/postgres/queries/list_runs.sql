@@ -57,7 +57,7 @@ counted AS MATERIALIZED (
             WHERE r.experiment_id = experiment.experiment_id AND r.deleted_at IS NULL) AS total
     FROM experiment
 )
--- run rows: this part is the same in list_runs, search_runs and get_run
+-- run rows: this part is the same in list_runs, search_runs, search_mlflow_runs and get_run
 SELECT
     counted.total,
     page.run_id,

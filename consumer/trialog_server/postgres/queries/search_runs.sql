@@ -190,7 +190,7 @@ page AS (
 counted AS MATERIALIZED (
     SELECT (SELECT count(*) FROM matched) AS total FROM experiment
 )
--- run rows: this part is the same in list_runs, search_runs and get_run
+-- run rows: this part is the same in list_runs, search_runs, search_mlflow_runs and get_run
 SELECT
     counted.total,
     page.run_id,

@@ -9,20 +9,20 @@ from trialog_schemas.errors import ResourceNotFoundError, shown
 _PLACE = re.compile(r"(?P<number>[0-9]{1,19})/(?P<run_id>[0-9a-f]{32})/artifacts(?:/(?P<name>.+))?")
 
 
-def experiment_address(number: int) -> str:
-    """Return the address under which an experiment's runs keep their artifacts."""
-    return f"mlflow-artifacts:/{number}"
+def experiment_address(experiment_id: str) -> str:
+    """Return the address under which the runs of an experiment keep their artifacts."""
+    return f"mlflow-artifacts:/{experiment_id}"
 
 
-def artifacts_address(number: int, run_id: str) -> str:
+def artifacts_address(experiment_id: str, run_id: str) -> str:
     """Return the address under which a run's artifacts are."""
-    return f"{experiment_address(number)}/{run_id}/artifacts"
+    return f"{experiment_address(experiment_id)}/{run_id}/artifacts"
 
 
 def parse_artifact_path(path: str) -> tuple[str, str | None]:
     """Return the run's id and the artifact's name or folder, of what follows the service's root.
 
-    The run alone decides where its artifacts are; the experiment's number in front is what MLflow
+    The run alone decides where its artifacts are; the experiment's id in front is what MLflow
     clients show.
 
     Raises:

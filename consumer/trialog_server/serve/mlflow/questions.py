@@ -141,6 +141,17 @@ def experiment_number_of(text: str | None) -> int:
     return int(text)
 
 
+def check_text(field: str, text: str | None) -> str:
+    """Return a text that must be given and that Postgres can be asked for.
+
+    Raises:
+        ValidationError: it is missing, or no text that anything here can have.
+    """
+    if not text:
+        raise ValidationError(f"{field} is missing; give it", field=field, limit="required")
+    return check_storable(field, text)
+
+
 def check_storable(field: str, text: str) -> str:
     """Return a text that Postgres can be asked for."""
     if not is_storable(text):

@@ -25,6 +25,7 @@ from trialog_server.serve.access import caller_of
 from trialog_server.serve.mlflow.questions import (
     MlflowArguments,
     RunArguments,
+    check_text,
     described,
     experiment_number_of,
     read_arguments,
@@ -36,7 +37,6 @@ from trialog_server.serve.mlflow.shapes import (
     experiment_json,
     run_json,
 )
-from trialog_server.serve.questions import check_lookup_name
 from trialog_server.serve.shapes import json_response
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class MlflowReadRoutes:
     async def experiment_by_name(self, request: Request) -> Response:
         """Show an MLflow client one experiment by its name."""
         asked = await read_arguments(request, ExperimentNameArguments)
-        name = check_lookup_name("experiment_name", asked.experiment_name or "")
+        name = check_text("experiment_name", asked.experiment_name)
         pool, account = self._service.pool, caller_of(request).account
         found = await find_experiment(pool, account, name=native_experiment_name(name))
         if found is None:

@@ -19,6 +19,7 @@ from trialog_server.mlflow_names import (
     RUN_NAME_TAG,
     mlflow_experiment_id,
     mlflow_experiment_name,
+    mlflow_run_name,
 )
 from trialog_server.serve.mlflow.artifact_paths import artifacts_address, experiment_address
 from trialog_server.serve.shapes import Number, number_json
@@ -114,6 +115,20 @@ class RunAnswerJSON(TypedDict):
     run: MlflowRunJSON
 
 
+class RunPageJSON(TypedDict):
+    """A page of runs; no token: there are no more."""
+
+    runs: list[MlflowRunJSON]
+    next_page_token: NotRequired[str]
+
+
+class ExperimentPageJSON(TypedDict):
+    """A page of experiments; no token: there are no more."""
+
+    experiments: list[MlflowExperimentJSON]
+    next_page_token: NotRequired[str]
+
+
 def milliseconds(time: datetime) -> int:
     """Return a time as MLflow counts it."""
     return (time - EPOCH) // _MILLISECOND
@@ -132,11 +147,12 @@ def parameter_text(value: ParameterValue) -> str:
 def experiment_json(experiment: ExperimentView) -> MlflowExperimentJSON:
     """Return an experiment."""
     tags = {key: tag for key, tag in experiment.tags.items() if key != EXPERIMENT_NAME_TAG}
+    experiment_id = mlflow_experiment_id(experiment.name, experiment.number)
     return {
-        "experiment_id": mlflow_experiment_id(experiment.name, experiment.number),
+        "experiment_id": experiment_id,
         "name": mlflow_experiment_name(experiment.name, experiment.tags),
-        "artifact_location": experiment_address(experiment.number),
-        "lifecycle_stage": "active",
+        "artifact_location": experiment_address(experiment_id),
+        "lifecycle_stage": "active" if experiment.deleted_at is None else "deleted",
         "creation_time": milliseconds(experiment.created_at),
         "last_update_time": milliseconds(experiment.modified_at),
         "tags": _pairs(tags),
@@ -171,15 +187,16 @@ def run_json(run: RunView) -> MlflowRunJSON:
 def run_info_json(run: RunView) -> RunInfoJSON:
     """Return what a run is, beside what was logged."""
     tags = run_tags(run)
+    experiment_id = mlflow_experiment_id(run.experiment_name, run.experiment_number)
     info: RunInfoJSON = {
         "run_id": run.run_id,
         "run_uuid": run.run_id,
         "run_name": tags[RUN_NAME_TAG],
-        "experiment_id": mlflow_experiment_id(run.experiment_name, run.experiment_number),
+        "experiment_id": experiment_id,
         "user_id": tags[USER_TAG],
         "status": KILLED if _is_killed(run) else MLFLOW_STATUSES[run.status],
         "start_time": milliseconds(run.started_at),
-        "artifact_uri": artifacts_address(run.experiment_number, run.run_id),
+        "artifact_uri": artifacts_address(experiment_id, run.run_id),
         "lifecycle_stage": "active" if run.deleted_at is None else "deleted",
     }
     if run.ended_at is not None:
@@ -197,10 +214,10 @@ def run_tags(run: RunView) -> dict[str, str]:
     What the run has under these keys itself comes first: an MLflow client gave it. The search
     reads them alike (search_mlflow_runs.sql).
     """
-    tags = {RUN_NAME_TAG: run.run_name, USER_TAG: run.created_by.get("user", "")}
+    tags = {USER_TAG: run.created_by.get("user", "")}
     if run.parent_run_id is not None:
         tags[PARENT_RUN_TAG] = run.parent_run_id
-    return tags | run.tags
+    return tags | run.tags | {RUN_NAME_TAG: mlflow_run_name(run.run_name, run.tags)}
 
 
 def _pairs(texts: dict[str, str]) -> list[PairJSON]:
