@@ -85,6 +85,7 @@ class Language:
 
     Args:
         kinds: the source for each word before a dot.
+        told: those of these words that messages name.
         texts, times: the attributes that are texts or milliseconds.
         listed: the attribute that may be compared with a list.
         aliases: other names of attributes.
@@ -92,6 +93,7 @@ class Language:
     """
 
     kinds: dict[str, Source]
+    told: str
     texts: tuple[str, ...]
     times: tuple[str, ...]
     listed: str
@@ -109,6 +111,7 @@ RUNS = Language(
         **_TAGS,
         **_ATTRIBUTES,
     },
+    told="metrics, params, tags and attributes",
     texts=("run_id", "run_name", "status", "user_id", "artifact_uri"),
     times=("start_time", "end_time"),
     listed="run_id",
@@ -124,6 +127,7 @@ RUNS = Language(
 
 EXPERIMENTS = Language(
     kinds={**_TAGS, "attribute": "own"},
+    told="tags and attribute",
     texts=("name", "experiment_id"),
     times=("creation_time", "last_update_time"),
     listed="experiment_id",
@@ -307,9 +311,7 @@ class _Reader(TextReader):
             raise self.error("trialog keeps no datasets; search by what was logged as a parameter")
         if source is None:
             hint = did_you_mean(kind, self.language.kinds)
-            raise self.error(
-                f"{kind!r} is no kind of field; there are {', '.join(self.language.kinds)}{hint}"
-            )
+            raise self.error(f"{kind!r} is no kind of field; there are {self.language.told}{hint}")
         if not name:
             raise self.error(f"after {kind!r} and the dot a name is expected")
         return self._own(name) if source == "own" else _Field(source, name)

@@ -23,6 +23,7 @@ from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
 from trialog_server.serve.mlflow.routes_log import MlflowLogRoutes
 from trialog_server.serve.mlflow.routes_read import MlflowReadRoutes
 from trialog_server.serve.mlflow.routes_search import MlflowSearchRoutes
+from trialog_server.serve.mlflow.routes_stored import MlflowStoredRoutes
 from trialog_server.serve.mlflow.routes_upload import MlflowUploadRoutes
 from trialog_server.serve.mlflow.routes_write import MlflowWriteRoutes
 from trialog_server.serve.page_files import page_routes
@@ -87,6 +88,7 @@ def build_app(
     for mlflow_routes in (
         MlflowReadRoutes(service),
         MlflowSearchRoutes(service),
+        MlflowStoredRoutes(service),
         MlflowWriteRoutes(service),
         MlflowLogRoutes(service),
         MlflowUploadRoutes(service),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from trialog_schemas.errors import ResourceNotFoundError
 from trialog_server.read.list_artifacts import VERSION_END, get_artifact, list_artifacts
 from trialog_server.read.list_children import list_children
 from trialog_server.read.list_rejections import list_rejections
@@ -26,6 +23,7 @@ from trialog_server.read.metric_series import (
 from trialog_server.read.pages import TOKEN_CHARS_MAX
 from trialog_server.read.run_events import run_events
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.artifact_response import artifact_response
 from trialog_server.serve.questions import (
     PageQuery,
     RunId,
@@ -53,18 +51,9 @@ from trialog_server.serve.shapes import (
 
 if TYPE_CHECKING:
     from trialog_server.read.metric_series import SeriesPage
-    from trialog_server.read.runs import ArtifactView
     from trialog_server.serve.service import Service
 
 SERIES_TYPE = "application/x-trialog-series"
-
-INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-"""Media types a browser may show in place: pictures that cannot hold a script."""
-
-_MEDIA_TYPE = re.compile(
-    r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+(; ?[a-z0-9-]+=[a-z0-9_.+-]+)*",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 class SeriesQuery(BaseModel):
@@ -251,18 +240,7 @@ class RunRoutes:
         artifact = await get_artifact(
             self._service.pool, account, UUID(run_id), name, query.version
         )
-        if artifact.sha256 is None:
-            raise ResourceNotFoundError(
-                f"artifact {name!r} is a model at {artifact.uri!r} whose bytes are not kept here; "
-                "get them from that address",
-                field="name",
-                value=name,
-            )
-        size = await self._service.store.has(artifact.sha256)
-        parts = await self._service.store.get_stream(artifact.sha256)
-        return StreamingResponse(
-            parts, headers=_content_headers(artifact, size), media_type=_media_type(artifact)
-        )
+        return await artifact_response(self._service.store, artifact)
 
 
 def _packed_response(page: SeriesPage) -> Response:
@@ -270,27 +248,3 @@ def _packed_response(page: SeriesPage) -> Response:
     if page.next_token is not None:
         headers["Trialog-Next-Token"] = page.next_token
     return Response(page.packed(), headers=headers, media_type=SERIES_TYPE)
-
-
-def _media_type(artifact: ArtifactView) -> str:
-    """Return the artifact's media type if it is one; a client gave it."""
-    given = artifact.media_type or ""
-    return given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
-
-
-def _content_headers(artifact: ArtifactView, size: int | None) -> dict[str, str]:
-    """Return headers under which a browser never runs what somebody uploaded."""
-    is_inline = _media_type(artifact).lower() in INLINE_TYPES
-    file_name = quote(artifact.name.rpartition("/")[2], safe="")
-    headers = {
-        "Content-Disposition": f"{'inline' if is_inline else 'attachment'}; "
-        f"filename*=UTF-8''{file_name}",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "X-Content-Type-Options": "nosniff",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Cache-Control": "private, no-cache",
-        "ETag": f'"{artifact.sha256}"',
-    }
-    if size is not None:
-        headers["Content-Length"] = str(size)
-    return headers

@@ -129,6 +129,48 @@ class ExperimentPageJSON(TypedDict):
     next_page_token: NotRequired[str]
 
 
+class HistoryJSON(TypedDict):
+    """A page of a metric's points; no token: there are no more."""
+
+    metrics: list[MetricJSON]
+    next_page_token: NotRequired[str]
+
+
+class FileJSON(TypedDict):
+    """An artifact, or a folder of artifacts."""
+
+    path: str
+    is_dir: bool
+    file_size: NotRequired[int]
+
+
+class FilesJSON(TypedDict):
+    """What is in a folder of a run's artifacts."""
+
+    files: list[FileJSON]
+
+
+class RunFilesJSON(FilesJSON):
+    """What is in a folder of a run's artifacts, and the address of its artifacts."""
+
+    root_uri: str
+
+
+class ModelsJSON(TypedDict):
+    """MLflow's logged models, of which trialog keeps none."""
+
+    models: list[PairJSON]
+
+
+class ServerInfoJSON(TypedDict):
+    """What this server has of what only some of MLflow's servers have."""
+
+    workspaces_enabled: bool
+    multipart_uploads_enabled: bool
+    multipart_downloads_enabled: bool
+    trace_archival_enabled: bool
+
+
 def milliseconds(time: datetime) -> int:
     """Return a time as MLflow counts it."""
     return (time - EPOCH) // _MILLISECOND
