@@ -11,12 +11,10 @@ import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
-from urllib.request import url2pathname
 
 import obstore
 from obstore.exceptions import BaseError as StoreError
-from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.store import LocalStore, MemoryStore
 
 from trialog_schemas.errors import (
     LimitExceededError,
@@ -25,6 +23,7 @@ from trialog_schemas.errors import (
     ValidationError,
     shown,
 )
+from trialog_server.object_stores import ARTIFACTS, store_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,19 +52,6 @@ def check_sha256(text: str) -> str:
     return text
 
 
-def _folder_of(address: SplitResult) -> Path:
-    """Return the folder of a `file:` address, which is on this machine."""
-    if address.netloc not in {"", "localhost"} or not address.path:
-        raise ValidationError(
-            f"the address of artifacts names the machine {shown(address.netloc)}, and a folder is "
-            "on this one; write it like file:///FOLDER",
-            field="artifacts",
-            value=address.netloc,
-            limit="file:///FOLDER",
-        )
-    return Path(url2pathname(address.path))
-
-
 class ArtifactStore:
     """Content-addressed bytes over one object store; what is there is never changed."""
 
@@ -86,35 +72,21 @@ class ArtifactStore:
     def at_url(cls, url: str) -> ArtifactStore:
         """Return a store at an address such as `file:///folder` or `s3://bucket/prefix`.
 
-        The keys of an object storage are taken from the environment by obstore itself.
-
         Raises:
             ValidationError: it is no address of a store.
             UnavailableError: the folder cannot be made.
         """
+        found = store_at(url, ARTIFACTS)
+        if not isinstance(found, Path):
+            return cls(found)
         try:
-            parts = urlsplit(url)
-            if parts.scheme == "file":
-                return cls.in_folder(_folder_of(parts))
-            return cls(from_url(url))
+            return cls.in_folder(found)
         except OSError as exc:
             raise UnavailableError(
-                f"the folder of artifacts {parts.path!r} cannot be made ({exc}); make it this "
+                f"the folder of artifacts {str(found)!r} cannot be made ({exc}); make it this "
                 "user's, or give another with --artifacts or TRIALOG_ARTIFACTS",
                 field="artifacts",
-                value=parts.path,
-            ) from exc
-        except ValidationError:
-            raise
-        except (ValueError, StoreError) as exc:
-            # Only its beginning is repeated: what follows may hold a key.
-            scheme = url.partition(":")[0]
-            raise ValidationError(
-                f"{shown(scheme)} begins no address of an artifact store; give one like "
-                "s3://BUCKET/PREFIX, gs://BUCKET or file:///FOLDER",
-                field="artifacts",
-                value=scheme,
-                limit="s3://…, gs://…, az://…, file:///…",
+                value=str(found),
             ) from exc
 
     async def has(self, sha256: str) -> int | None:

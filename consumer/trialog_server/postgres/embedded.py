@@ -26,6 +26,7 @@ from urllib.parse import quote
 import psutil
 
 from trialog_schemas.errors import UnavailableError
+from trialog_server.disk import sync_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +216,7 @@ class EmbeddedPostgres:
                 f"{self._data_dir} is there, is no database and cannot be replaced by one "
                 f"({exc.strerror}); move it away, or give another folder with --data-dir"
             ) from exc
-        _sync_folder(self._data_dir.parent)
+        sync_names(self._data_dir.parent)
 
     def _end_server_of_removed_folder(self) -> None:
         """End servers that outlived their data: at their end they remove our socket by its path."""
@@ -376,14 +377,3 @@ def _closed_prefixes(*paths: Path) -> Iterator[None]:
             after = stat.S_IMODE(folder.stat().st_mode)
             if after != before:
                 folder.chmod(before | _TRAVERSE)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk; systems that have no such call do it themselves."""
-    if os.name == "nt":
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
