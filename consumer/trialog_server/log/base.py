@@ -7,7 +7,8 @@ leases say, and fetches in a loop. Reads call `read_at` with positions from the 
 
 What holds for every adapter
 ----------------------------
-* Offsets of a partition are 0, 1, 2 … without holes, in the order in which readers see them.
+* Offsets of a partition are 0, 1, 2 … without holes, in the order in which readers see them. What
+  `drop_before` has removed is missing at the beginning alone.
 * When `append` returns, the records survive SIGKILL of every process, the store's own included.
 * When `append` raises `UnavailableError`, any part of the records may be in the log nevertheless;
   appending all of them again is right, because the projection drops duplicates by their seq.
@@ -72,7 +73,8 @@ class OffsetMissing(TrialogError):  # noqa: N818  the contract's word; it names 
     def __init__(self, partition: Partition, offset: int, start: int, end: int) -> None:
         super().__init__(
             f"offset {offset} of {partition.topic} partition {partition.number} is missing, the "
-            f"log has {start} to {end - 1}; restore the log: nothing behind it is read without it"
+            f"log has {start} to {end - 1}; restore the log, or give the archive that has it with "
+            "--archive: nothing behind it is read without it"
         )
         self.partition = partition
         self.offset = offset
@@ -134,6 +136,17 @@ class Log(Protocol):
         Raises:
             OffsetMissing: one of them is not there.
             UnavailableError: the store does not answer.
+        """
+        ...
+
+    async def drop_before(self, ends: Mapping[Partition, int]) -> None:
+        """Remove the records before the given offsets, for ever; later ones keep their offsets.
+
+        An adapter may keep more than it is told to, never less. Only for records that are known to
+        be stored elsewhere.
+
+        Raises:
+            UnavailableError: the store does not answer; any part may be removed.
         """
         ...
 

@@ -136,6 +136,11 @@ class EmbeddedLog:
             raise OffsetMissing(partition, min(missing), *bounds[partition])
         return records
 
+    async def drop_before(self, ends: Mapping[Partition, int]) -> None:
+        """Remove the records before the given offsets; the last one stays: offsets follow it."""
+        bounds = await self._table.bounds(ends)
+        await self._table.remove({one: min(end, bounds[one][1] - 1) for one, end in ends.items()})
+
     def partition_count(self, topic: str) -> int:
         """Return how many partitions a topic has."""
         return 1 if topic == CATALOG_TOPIC else self._events_partitions

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
 
 from trialog.transports.kafka_client import start_client, stop_client
@@ -129,19 +129,9 @@ class KafkaLog:
             UnavailableError: no broker answers.
         """
         chosen = replace(settings or KafkaSettings(), bootstrap=bootstrap)
-        timeout_s = chosen.answer_timeout_s
         # Three answers: whom to ask, the topics created, the topics described.
-        async with away(chosen), asyncio.timeout(3 * timeout_s):
-            admin = AIOKafkaAdminClient(
-                bootstrap_servers=bootstrap,
-                client_id=chosen.client_id,
-                request_timeout_ms=round(timeout_s * 1000),
-            )
-            await start_client(admin.start(), admin.close)
-            try:
-                return cls(chosen, await _ensure_topics(admin, chosen, events_partitions))
-            finally:
-                await stop_client(admin.close())
+        async with _administrating(chosen, answers=3) as admin:
+            return cls(chosen, await _ensure_topics(admin, chosen, events_partitions))
 
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         """Store the records on every in-sync replica; return their positions."""
@@ -201,6 +191,20 @@ class KafkaLog:
                 if offset not in found:
                     raise OffsetMissing(partition, offset, start, end)
         return [found[offset] for offset in wanted]
+
+    async def drop_before(self, ends: Mapping[Partition, int]) -> None:
+        """Have the brokers remove the records before the given offsets (DeleteRecords)."""
+        if not ends:
+            return
+        asked = {
+            self._settings.place(one): RecordsToDelete(before_offset=end)
+            for one, end in ends.items()
+        }
+        # Three answers: whom to ask, who leads the partitions, the records removed.
+        async with _administrating(self._settings, answers=3) as admin:
+            await admin.delete_records(
+                asked, timeout_ms=round(self._settings.answer_timeout_s * 1000)
+            )
 
     def partition_count(self, topic: str) -> int:
         """Return how many partitions a topic has."""
@@ -400,6 +404,24 @@ def _log_record(partition: Partition, record: ConsumerRecord[bytes, bytes]) -> L
     return LogRecord(
         partition, record.offset, record.timestamp * _US_PER_MS, key, record.value or b""
     )
+
+
+@contextlib.asynccontextmanager
+async def _administrating(
+    settings: KafkaSettings, *, answers: int
+) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Give an administrator's connection for as long as so many answers may take."""
+    async with away(settings), asyncio.timeout(answers * settings.answer_timeout_s):
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=settings.bootstrap,
+            client_id=settings.client_id,
+            request_timeout_ms=round(settings.answer_timeout_s * 1000),
+        )
+        await start_client(admin.start(), admin.close)
+        try:
+            yield admin
+        finally:
+            await stop_client(admin.close())
 
 
 async def _ensure_topics(

@@ -38,6 +38,7 @@ class MemoryLog:
     def __init__(self, events_partitions: int = LAPTOP_PARTITIONS) -> None:
         self._events_partitions = events_partitions
         self._records: dict[Partition, list[LogRecord]] = defaultdict(list)
+        self._starts: dict[Partition, int] = defaultdict(int)
         self._appended = asyncio.Event()
         self.is_away = False
 
@@ -50,7 +51,7 @@ class MemoryLog:
         for record in records:
             partition = partition_for(self, record)
             stored = self._records[partition]
-            offset = len(stored)
+            offset = self.start(partition) + len(stored)
             stored.append(LogRecord(partition, offset, at_us, record.key, record.value))
             positions.append(Position(partition.topic, partition.number, offset))
         self._appended.set()
@@ -62,18 +63,26 @@ class MemoryLog:
         return MemoryLogReader(self)
 
     async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
-        """Return of each partition 0 and the offset the next record will get."""
+        """Return of each partition the first offset that is there and the next record's."""
         self.check_here()
-        return {partition: (0, len(self._records[partition])) for partition in partitions}
+        return {one: (self.start(one), self.end(one)) for one in partitions}
 
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
         self.check_here()
-        stored = self._records[partition]
+        stored, start, end = self._records[partition], self.start(partition), self.end(partition)
         for offset in offsets:
-            if not 0 <= offset < len(stored):
-                raise OffsetMissing(partition, offset, 0, len(stored))
-        return [stored[offset] for offset in sorted(set(offsets))]
+            if not start <= offset < end:
+                raise OffsetMissing(partition, offset, start, end)
+        return [stored[offset - start] for offset in sorted(set(offsets))]
+
+    async def drop_before(self, ends: Mapping[Partition, int]) -> None:
+        """Remove the records before the given offsets."""
+        self.check_here()
+        for partition, end in ends.items():
+            dropped = max(min(end, self.end(partition)) - self.start(partition), 0)
+            del self._records[partition][:dropped]
+            self._starts[partition] += dropped
 
     def partition_count(self, topic: str) -> int:
         """Return how many partitions a topic has."""
@@ -81,6 +90,14 @@ class MemoryLog:
 
     async def close(self) -> None:
         """Do nothing; there are no connections."""
+
+    def start(self, partition: Partition) -> int:
+        """Return the offset of the first record that was not dropped."""
+        return self._starts[partition]
+
+    def end(self, partition: Partition) -> int:
+        """Return the offset the next record will get."""
+        return self._starts[partition] + len(self._records[partition])
 
     def stored(self, partition: Partition) -> list[LogRecord]:
         """Return what a partition holds; the list itself, so that a test can damage it."""
@@ -128,11 +145,12 @@ class MemoryLogReader:
         found = {}
         for partition, position in self._positions.items():
             stored = self._log.stored(partition)
-            if position > len(stored):
-                raise OffsetMissing(partition, position, 0, len(stored))
+            start, end = self._log.start(partition), self._log.end(partition)
+            if not start <= position <= end:
+                raise OffsetMissing(partition, position, start, end)
             size = 0
             taken: list[LogRecord] = []
-            for record in stored[position:]:
+            for record in stored[position - start :]:
                 if taken and size + len(record.value) > share:
                     break
                 taken.append(record)

@@ -110,6 +110,14 @@ class LogTable:
             for topic, number, first, last in rows
         }
 
+    async def remove(self, ends: Mapping[Partition, int]) -> None:
+        """Remove the records before some offsets, partition by partition."""
+        with postgres_away():
+            for partition, end in ends.items():
+                await self.pool.execute(
+                    load_query("log_remove"), *partition, end, timeout=self._answer_timeout_s
+                )
+
     async def notify(self, changed: Collection[Partition]) -> None:
         """Wake the readers of other processes that wait for these partitions."""
         names = [f"{SHORT_NAME_BY_TOPIC[topic]}:{number}" for topic, number in changed]

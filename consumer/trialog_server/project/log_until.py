@@ -6,11 +6,46 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from trialog_schemas.errors import UnavailableError
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
     from trialog_schemas.wire import Position
     from trialog_server.log.base import Log, LogReader, LogRecord, NewRecord, Partition
+
+
+READ_BYTES = 8_388_608
+"""Bytes that are asked for at once where a log is read from end to end."""
+
+SILENCE_S_MAX = 10.0
+"""How long a log may give nothing of what it has."""
+
+
+async def records_between(
+    log: Log, partition: Partition, start: int, end: int
+) -> AsyncGenerator[LogRecord]:
+    """Yield the records of a partition from an offset to another one, which the log has.
+
+    Raises:
+        OffsetMissing: one of them is not there.
+        UnavailableError: the log does not answer.
+    """
+    reader, position = LogUntil(log, {partition: end}).reader(), start
+    reader.assign({partition: start})
+    try:
+        while position < end:
+            found = await reader.fetch(bytes_max=READ_BYTES, wait_s=SILENCE_S_MAX)
+            if not found:
+                raise UnavailableError(
+                    f"the log has not answered for {SILENCE_S_MAX:g} s at record {position} of "
+                    f"{partition.topic}:{partition.number}; give the command again"
+                )
+            for record in found[partition]:
+                yield record
+            position = found[partition][-1].offset + 1
+    finally:
+        await reader.close()
 
 
 class LogUntil:
@@ -44,6 +79,10 @@ class LogUntil:
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
         return await self._log.read_at(partition, offsets)
+
+    async def drop_before(self, ends: Mapping[Partition, int]) -> None:
+        """Refuse: this log is only read."""
+        raise NotImplementedError(f"{len(ends)} partitions to be cut of a log that is only read")
 
     def partition_count(self, topic: str) -> int:
         """Return how many partitions a topic has."""
