@@ -19,6 +19,7 @@ from trialog_schemas.errors import (
     error_from_code,
 )
 from trialog_schemas.limits import Limits
+from trialog_server.archiving import archive, restore
 from trialog_server.artifacts import ArtifactStore
 from trialog_server.commands import api, checkpoint, rebuild_tables, up, verify_tables, worker
 from trialog_server.log.memory import MemoryLog
@@ -30,6 +31,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSUMER_README = (ROOT / "consumer" / "README.md").read_text(encoding="utf-8")
 SCHEMAS_README = (ROOT / "schemas" / "README.md").read_text(encoding="utf-8")
+
+COMMANDS = (up, api, worker, rebuild_tables, verify_tables, checkpoint, archive, restore)
 
 # Rows of the path table, "| 3 it is safe | `path`, `more` | in → out | I/O |".
 _PATH_ROW = re.compile(r"^\| *\d+ [^|]*\|(?P<files>[^|]+)\|", re.MULTILINE)
@@ -162,7 +165,7 @@ def test_consumer_readme_says_which_commands_read_a_variable() -> None:
         listed = set(readers.split(", ")) - {"SDK"}
         reading = {
             command.name
-            for command in (up, api, worker, rebuild_tables, verify_tables, checkpoint)
+            for command in COMMANDS
             if any(name.strip("`") == parameter.envvar for parameter in command.params)
         }
         assert listed == reading, name

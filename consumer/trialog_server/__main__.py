@@ -1,6 +1,12 @@
 """`python -m trialog_server`: the commands of the service, without the SDK's."""
 
-from trialog_server.commands import main
+from trialog_server.archiving import archive, restore
+from trialog_server.commands import main, service
+
+__all__ = ["main", "service"]
+
+service.add_command(archive)
+service.add_command(restore)
 
 if __name__ == "__main__":
     main()

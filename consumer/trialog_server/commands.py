@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_postgres = click.option(
+postgres_option = click.option(
     "--postgres",
     envvar="TRIALOG_POSTGRES",
     show_envvar=True,
     metavar="URL",
     help="postgresql://… of the database",
 )
-_kafka = click.option(
+kafka_option = click.option(
     "--kafka",
     envvar="TRIALOG_KAFKA",
     show_envvar=True,
@@ -73,7 +74,7 @@ class DataFolder(click.Path):
         return super().convert(value, param, ctx)
 
 
-_data_dir = click.option(
+data_dir_option = click.option(
     "--data-dir",
     envvar="TRIALOG_DATA_DIR",
     show_envvar=True,
@@ -87,7 +88,14 @@ _artifacts = click.option(
     metavar="URL",
     help="store of artifacts, such as s3://bucket/prefix  [default: in the data folder]",
 )
-_partitions = click.option(
+_archive = click.option(
+    "--archive",
+    envvar="TRIALOG_ARCHIVE",
+    show_envvar=True,
+    metavar="URL",
+    help="folder or store, such as s3://bucket/prefix, that has the beginning of the log",
+)
+partitions_option = click.option(
     "--events-partitions",
     envvar="TRIALOG_EVENTS_PARTITIONS",
     show_envvar=True,
@@ -131,13 +139,14 @@ def service() -> None:
 
 
 @service.command()
-@_data_dir
+@data_dir_option
 @_host
 @port_option
-@_kafka
-@_postgres
+@kafka_option
+@postgres_option
 @_artifacts
-@_partitions
+@_archive
+@partitions_option
 @_limits
 @_stale_after
 @_api_key
@@ -147,7 +156,7 @@ def up(**flags: object) -> None:
     Prints `trialog ready at http://HOST:PORT` when it can be used. Ctrl-C ends it.
     """
     with plain_errors():
-        settings = _settings(flags)
+        settings = settings_of(flags)
         with hold_data_dir(settings.data_dir):
             from trialog_server.processes import run_up  # noqa: PLC0415
 
@@ -157,13 +166,14 @@ def up(**flags: object) -> None:
 
 
 @service.command()
-@_data_dir
+@data_dir_option
 @_host
 @port_option
-@_kafka
-@_postgres
+@kafka_option
+@postgres_option
 @_artifacts
-@_partitions
+@_archive
+@partitions_option
 @_limits
 @_stale_after
 @_api_key
@@ -171,16 +181,17 @@ def api(**flags: object) -> None:
     """Serve the HTTP API and the page on given addresses of Kafka and Postgres."""
     with plain_errors():
         _need(flags, "postgres", "kafka")
-        settings = _settings(flags)
+        settings = settings_of(flags)
         from trialog_server.processes import run_api  # noqa: PLC0415
 
         run(lambda: run_api(settings, say_ready))
 
 
 @service.command()
-@_kafka
-@_postgres
-@_partitions
+@kafka_option
+@postgres_option
+@_archive
+@partitions_option
 @click.option("--until-parent-ends", is_flag=True, hidden=True)
 def worker(*, until_parent_ends: bool, **flags: object) -> None:
     """Project events from the log into Postgres; run as many as you like."""
@@ -188,17 +199,18 @@ def worker(*, until_parent_ends: bool, **flags: object) -> None:
         _need(flags, "postgres")
         if not until_parent_ends:
             _need(flags, "kafka")
-        settings = _settings(flags)
+        settings = settings_of(flags)
         from trialog_server.worker_process import run_worker  # noqa: PLC0415
 
         run(lambda: run_worker(settings, until_parent_ends=until_parent_ends))
 
 
 @service.command("rebuild")
-@_data_dir
-@_kafka
-@_postgres
-@_partitions
+@data_dir_option
+@kafka_option
+@postgres_option
+@_archive
+@partitions_option
 @click.option("--anew", is_flag=True, help="forget a rebuild that was interrupted")
 @click.option("--back", is_flag=True, help="return to the tables before the last one")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a sentence")
@@ -211,7 +223,7 @@ def rebuild_tables(*, anew: bool, back: bool, as_json: bool, **flags: object) ->
         raise click.UsageError("--anew builds tables and --back returns to those before; give one")
     way: Way = "anew" if anew else "back" if back else "on"
     with plain_errors():
-        settings = _settings(flags)
+        settings = settings_of(flags)
         from trialog_server.rebuild_command import run_rebuild  # noqa: PLC0415
 
         run_whole(
@@ -220,48 +232,66 @@ def rebuild_tables(*, anew: bool, back: bool, as_json: bool, **flags: object) ->
         )
 
 
-_file = click.Path(dir_okay=False, path_type=Path)
+file_type = click.Path(dir_okay=False, path_type=Path)
 
 
 @service.command("verify")
-@_data_dir
-@_kafka
-@_postgres
-@_partitions
-@click.option("--checkpoint", "path", type=_file, help="file that the log must agree with as well")
-@click.option("--public-key", type=_file, help="PEM file of the key that must have signed it")
+@data_dir_option
+@kafka_option
+@postgres_option
+@_archive
+@partitions_option
+@click.option(
+    "--checkpoint", "path", type=file_type, help="file that the log must agree with as well"
+)
+@click.option("--archive-alone", is_flag=True, help="look at the archive only; needs no service")
+@click.option("--public-key", type=file_type, help="PEM file of the key that must have signed it")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of lines")
 def verify_tables(
-    *, path: Path | None, public_key: Path | None, as_json: bool, **flags: object
+    *,
+    path: Path | None,
+    archive_alone: bool,
+    public_key: Path | None,
+    as_json: bool,
+    **flags: object,
 ) -> None:
     """Replay the log beside the live tables and compare every row and every chain.
 
-    The service may run meanwhile, or not. Exit status 0 says that all is equal, 1 that something
+    With an archive, its segments are checked as well, and held against the log. The service may
+    run meanwhile, or not. Exit status 0 says that all is equal, 1 that something
     differs, 2 that the command was not understood, 3 that nothing could be verified, such as
     during a rebuild, and 130 that Ctrl-C ended it.
     """
-    if public_key is not None and path is None:
-        raise click.UsageError("--public-key is for the signature of a --checkpoint; give both")
+    if public_key is not None and path is None and not flags["archive"]:
+        raise click.UsageError(
+            "--public-key is for the signature of a --checkpoint or an --archive; give both"
+        )
+    if archive_alone and (path is not None or not flags["archive"]):
+        raise click.UsageError("--archive-alone takes an --archive and no --checkpoint")
     with _unverified(), plain_errors():
-        settings = _settings(flags)
+        settings = settings_of(flags)
+        from trialog_server.verify_archive import run_verify_alone  # noqa: PLC0415
         from trialog_server.verify_command import read_signed, run_verify  # noqa: PLC0415
 
         signed = None if path is None else read_signed(path, public_key)
-        is_clean = run_whole(
-            lambda: run_verify(settings, signed, as_json=as_json), "nothing was verified"
+        verifying = (
+            partial(run_verify_alone, settings, public_key, as_json=as_json)
+            if archive_alone
+            else partial(run_verify, settings, signed, public_key, as_json=as_json)
         )
+        is_clean = run_whole(verifying, "nothing was verified")
         if not is_clean:
             raise click.exceptions.Exit(1)
 
 
 @service.command("checkpoint")
-@_data_dir
-@_kafka
-@_postgres
-@_partitions
-@click.option("--key", type=_file, required=True, help="PEM file of an Ed25519 private key")
+@data_dir_option
+@kafka_option
+@postgres_option
+@partitions_option
+@click.option("--key", type=file_type, required=True, help="PEM file of an Ed25519 private key")
 @click.option("--new-key", is_flag=True, help="make the key, and its public half in KEY.pub")
-@click.option("--output", type=_file, required=True, help="new file for the checkpoint")
+@click.option("--output", type=file_type, required=True, help="new file for the checkpoint")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a sentence")
 def checkpoint(*, key: Path, new_key: bool, output: Path, as_json: bool, **flags: object) -> None:
     """Sign what the log holds up to now, into a file to be kept elsewhere.
@@ -269,7 +299,7 @@ def checkpoint(*, key: Path, new_key: bool, output: Path, as_json: bool, **flags
     `trialog verify --checkpoint FILE` then finds any later change to those records.
     """
     with plain_errors():
-        settings = _settings(flags)
+        settings = settings_of(flags)
         from trialog_server.verify_command import run_checkpoint  # noqa: PLC0415
 
         run_whole(
@@ -290,7 +320,8 @@ def say(text: str) -> None:
         click.echo(f"trialog: {text}", err=True)
 
 
-def _settings(flags: dict[str, object]) -> ServerSettings:
+def settings_of(flags: dict[str, object]) -> ServerSettings:
+    """Return the settings that a command was given; what is not given keeps its default."""
     given = {name: value for name, value in flags.items() if value is not None}
     if "limits" in given:
         given["limits"] = parse_limits(cast("Sequence[str]", given["limits"]))

@@ -247,7 +247,7 @@ async def _keep_worker(settings: ServerSettings, dsn: str, stop: asyncio.Event) 
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             # Not as an argument: every user of the machine may read those, with the password.
-            env={**os.environ, "TRIALOG_POSTGRES": dsn},
+            env={**os.environ, "TRIALOG_POSTGRES": dsn, "TRIALOG_ARCHIVE": settings.archive or ""},
             # A Ctrl-C in the terminal is for us; we end the worker when nobody needs it any more.
             start_new_session=True,
         )

@@ -71,6 +71,7 @@ class ServerSettings:
         kafka: bootstrap servers `HOST:PORT[,…]`; None takes the embedded log.
         postgres: address `postgresql://…`; None starts the embedded Postgres.
         artifacts: address of the artifact store (`file:`, `s3:`, …); None takes the data folder.
+        archive: where the beginning of the log is kept (a folder, `s3:`, …); None is nowhere.
         api_key: what clients must present; None lets everybody on this machine in.
         events_partitions: partitions of the events topic, used when it is created.
         limits: the policy that new runs get; others keep theirs.
@@ -83,6 +84,7 @@ class ServerSettings:
     kafka: str | None = None
     postgres: str | None = None
     artifacts: str | None = None
+    archive: str | None = None
     api_key: str | None = None
     events_partitions: int = LAPTOP_PARTITIONS
     limits: Limits = DEFAULT_LIMITS
@@ -114,6 +116,14 @@ class ServerSettings:
             _check_data_dir(self.data_dir)
         if self.kafka is not None:
             check_kafka(self.kafka)
+        if self.archive is not None and not self.archive.strip():
+            raise ValidationError(
+                f"the archive {self.archive!r} is no address; give a folder, or one like "
+                "s3://BUCKET/PREFIX",
+                field="archive",
+                value=self.archive,
+                limit="a folder, s3://…, gs://…, az://…, file:///…",
+            )
 
     @property
     def artifact_bytes_max(self) -> int:

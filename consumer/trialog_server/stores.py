@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from trialog.file_lock import FileLock
-from trialog_schemas.errors import UnavailableError
+from trialog_schemas.errors import ResourceNotFoundError, UnavailableError
+from trialog_server.log.base import topic_partitions
 from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.kafka import KafkaLog
 from trialog_server.postgres.address import WRONG_ADDRESS, first_use
@@ -25,6 +26,7 @@ from trialog_server.project.generations import live_generation
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from trialog_server.archive.reading import Archive
     from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Pool
     from trialog_server.settings import ServerSettings
@@ -37,16 +39,31 @@ POOL_CLOSE_S = 5
 
 @contextlib.asynccontextmanager
 async def open_log(settings: ServerSettings, pool: Pool) -> AsyncIterator[Log]:
-    """Give the log of the settings: Kafka, or the embedded one in this database."""
+    """Give the log of the settings: Kafka, or the embedded one in this database.
+
+    Where there is an archive, what the log has dropped is read from that.
+    """
     opened: Log
     if settings.kafka is None:
         opened = await EmbeddedLog.open(pool, events_partitions=settings.events_partitions)
     else:
         opened = await _open_kafka(settings.kafka, settings.events_partitions)
+    if settings.archive is not None:
+        from trialog_server.archive.archived_log import ArchivedLog  # noqa: PLC0415
+
+        opened = ArchivedLog(opened, _archive_at(settings.archive))
     try:
         yield opened
     finally:
         await opened.close()
+
+
+def _archive_at(address: str) -> Archive:
+    # A process without an archive starts without what it takes to read one.
+    from trialog_server.archive.place import open_place  # noqa: PLC0415
+    from trialog_server.archive.reading import Archive  # noqa: PLC0415
+
+    return Archive(open_place(address))
 
 
 async def _open_kafka(bootstrap: str, events_partitions: int) -> KafkaLog:
@@ -118,6 +135,10 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
             field="data_dir",
             value=str(settings.data_dir),
         )
+    if settings.archive is not None:
+        # A wrong address is said before anything is begun; that there is none yet is no error.
+        with contextlib.suppress(ResourceNotFoundError):
+            await _archive_at(settings.archive).manifest()
     async with contextlib.AsyncExitStack() as stack:
         lock = FileLock(settings.data_dir / "service.lock")
         is_served = settings.postgres is None and not lock.take_nowait()
@@ -130,7 +151,9 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
         pool = await stack.enter_async_context(pool_at(dsn, pool_settings))
         if is_served:
             await _check_tables(pool)
-        yield dsn, await stack.enter_async_context(open_log(settings, pool))
+        opened = await stack.enter_async_context(open_log(settings, pool))
+        await opened.bounds(topic_partitions(opened))  # an archive of another log is said here
+        yield dsn, opened
 
 
 async def _check_tables(pool: Pool) -> None:

@@ -2,67 +2,124 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-import click
 import orjson
 
 from trialog.output import echo
 from trialog_schemas.errors import ValidationError
+from trialog_server.key_files import plain_files, private_key_of, public_key_of
 from trialog_server.project.checkpoint import (
+    Checkpoint,
     broken_partitions,
     make_key,
     read_checkpoint,
-    read_private_key,
-    read_public_key,
     sign,
 )
 from trialog_server.project.seals import record_seals
 from trialog_server.project.verify import live_chains, verify
 from trialog_server.rebuild_command import progress
 from trialog_server.stores import beside_service
+from trialog_server.verify_archive import (
+    archive_findings,
+    archive_json,
+    archive_lines,
+    signed_archive,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from trialog_server.log.base import Partition
+    from trialog_server.archive.check import Finding
+    from trialog_server.archive.manifest import Manifest
+    from trialog_server.archive.reading import Archive
+    from trialog_server.log.base import Log, Partition
     from trialog_server.project.checkpoint import SignedCheckpoint
     from trialog_server.project.verify import Verification
     from trialog_server.settings import ServerSettings
 
 
 async def run_verify(
-    settings: ServerSettings, signed: SignedCheckpoint | None, *, as_json: bool
+    settings: ServerSettings,
+    signed: SignedCheckpoint | None,
+    public_key: Path | None,
+    *,
+    as_json: bool,
 ) -> bool:
     """Verify the read model of a service and say what was found; tell whether that is nothing.
 
     Args:
         settings: where its data is.
         signed: a checkpoint that the log must agree with as well.
+        public_key: PEM file of the key that must have signed the archive, if there is one.
         as_json: print one JSON object instead of lines.
     """
     broken: list[Partition] = []
+    archived = None if settings.archive is None else await _Archived.open(settings, public_key)
     async with beside_service(settings) as (dsn, log):
         if signed is not None:
             with progress("records of the checkpoint") as tell:
                 broken = await broken_partitions(log, signed.checkpoint, tell)
+        if archived is not None:
+            await archived.check(log)
         with progress("records") as tell:
             found = await verify(dsn, log, tell)
-    is_clean = found.is_clean and not broken
+    is_clean = found.is_clean and not broken and (archived is None or archived.is_clean)
     status = 0 if is_clean else 1
     if as_json:
         echo(
             orjson.dumps(
-                {**_json(found), "is_clean": is_clean, "checkpoint": _signed_json(signed, broken)}
+                {
+                    **_json(found),
+                    "is_clean": is_clean,
+                    "checkpoint": _signed_json(signed, broken),
+                    "archive": None if archived is None else archived.json(),
+                }
             ),
             status=status,
         )
     else:
-        for line in (*_signed_lines(signed, broken), *_lines(found)):
+        lines = () if archived is None else archived.lines()
+        for line in (*_signed_lines(signed, broken), *lines, *_lines(found)):
             echo(line, status=status)
     return is_clean
+
+
+class _Archived:
+    """An archive that is verified with the log, and what was found in it."""
+
+    def __init__(self, archive: Archive, manifest: Manifest) -> None:
+        self._archive = archive
+        self._manifest = manifest
+        self._findings: list[Finding] = []
+        self._strange: list[Partition] = []
+
+    @classmethod
+    async def open(cls, settings: ServerSettings, public_key: Path | None) -> Self:
+        """Return the archive of the settings; one that is not there is an error."""
+        return cls(*await signed_archive(settings, public_key))
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether nothing was found."""
+        return not self._findings and not self._strange
+
+    async def check(self, log: Log) -> None:
+        """Check it by itself and against the log."""
+        self._findings = await archive_findings(self._archive, self._manifest)
+        if not self._findings:  # else what is not in the log cannot be read
+            chains = Checkpoint(self._manifest.made_at, self._manifest.chains())
+            with progress("records held against the archive") as tell:
+                self._strange = await broken_partitions(log, chains, tell)
+
+    def lines(self) -> Iterator[str]:
+        """Say what was found."""
+        return archive_lines(self._manifest, self._findings, self._strange)
+
+    def json(self) -> dict[str, object]:
+        """Return the same as JSON."""
+        return archive_json(self._manifest, self._findings, self._strange)
 
 
 async def run_checkpoint(
@@ -79,10 +136,10 @@ async def run_checkpoint(
     """
     async with beside_service(settings) as (dsn, _log):
         chains = await live_chains(dsn)
-        with _plain_files():
+        with plain_files():
             if is_new_key:
                 make_key(key)
-            content = sign(chains, read_private_key(key))
+            content = sign(chains, private_key_of(key))
             with output.open("xb") as opened:
                 opened.write(content)
             made = read_checkpoint(output).checkpoint
@@ -101,9 +158,9 @@ def read_signed(path: Path, public_key: Path | None) -> SignedCheckpoint:
     Raises:
         ValidationError: it is no checkpoint, or another key has signed it.
     """
-    with _plain_files():
+    with plain_files():
         signed = read_checkpoint(path)
-        wanted = signed.public_key if public_key is None else read_public_key(public_key)
+    wanted = signed.public_key if public_key is None else public_key_of(public_key)
     if signed.public_key != wanted:
         raise ValidationError(
             f"checkpoint {str(path)!r} is signed by key {signed.public_key}, not by {wanted}; take "
@@ -113,21 +170,6 @@ def read_signed(path: Path, public_key: Path | None) -> SignedCheckpoint:
             limit=wanted,
         )
     return signed
-
-
-@contextlib.contextmanager
-def _plain_files() -> Iterator[None]:
-    """Turn what a file system refuses into one sentence."""
-    try:
-        yield
-    except FileExistsError as exc:
-        raise click.ClickException(
-            f"{exc.filename} is there already and is not replaced; give another name"
-        ) from exc
-    except OSError as exc:
-        raise click.ClickException(
-            f"{exc.filename}: {exc.strerror}; give a file that can be used"
-        ) from exc
 
 
 def _signed_lines(signed: SignedCheckpoint | None, broken: Sequence[Partition]) -> Iterator[str]:

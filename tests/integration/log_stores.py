@@ -1,15 +1,20 @@
-"""The three kinds of log for tests: opened, killed, started again, and robbed of records."""
+"""The kinds of log for tests: opened, killed and started again."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from obstore.store import MemoryStore as ObjectStore
 
 from trialog_schemas.wire import EVENTS_TOPIC, Position, partition_of
+from trialog_server.archive.archived_log import ArchivedLog
+from trialog_server.archive.place import BucketPlace
+from trialog_server.archive.reading import Archive
+from trialog_server.archive.write import archive_log
 from trialog_server.log.base import LogRecord, NewRecord, Partition
 from trialog_server.log.embedded import EmbeddedLog
 from trialog_server.log.kafka import KafkaLog, KafkaSettings
@@ -38,10 +43,6 @@ class LogStore(Protocol):
         """Give a log object of its own over the store; close it afterwards."""
         ...
 
-    async def lose_before(self, partition: Partition, offset: int) -> None:
-        """Remove the records before an offset, as data loss does."""
-        ...
-
 
 class MemoryStore:
     """One `MemoryLog`; whoever opens it gets the same object."""
@@ -53,10 +54,6 @@ class MemoryStore:
     async def open(self) -> AsyncIterator[Log]:
         """Give the log."""
         yield self.log
-
-    async def lose_before(self, partition: Partition, offset: int) -> None:
-        """Remove the records before an offset."""
-        del self.log.stored(partition)[:offset]
 
 
 class EmbeddedStore:
@@ -77,16 +74,6 @@ class EmbeddedStore:
         finally:
             await log.close()
             await pool.close()
-
-    async def lose_before(self, partition: Partition, offset: int) -> None:
-        """Remove the records before an offset."""
-        async with await open_pool(self.url) as pool:
-            await pool.execute(
-                "DELETE FROM trialog.log_records"
-                " WHERE topic = $1 AND partition = $2 AND log_offset < $3",
-                *partition,
-                offset,
-            )
 
 
 class KafkaStore:
@@ -111,15 +98,42 @@ class KafkaStore:
         finally:
             await log.close()
 
-    async def lose_before(self, partition: Partition, offset: int) -> None:
-        """Remove the records before an offset."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
-            place: TopicPartition = self.settings.place(partition)
-            await admin.delete_records({place: RecordsToDelete(before_offset=offset)})
-        finally:
-            await admin.close()
+
+class ArchivingLog(ArchivedLog):
+    """A log whose records are in an archive, and nowhere else, as soon as they are appended."""
+
+    def __init__(self, log: Log, archive: Archive, lock: asyncio.Lock) -> None:
+        super().__init__(log, archive)
+        self._lock = lock
+
+    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        """Append, archive and drop; a caller that goes away does not keep that from its end."""
+        positions = await super().append(records)
+        await asyncio.shield(self._drop())
+        return positions
+
+    async def _drop(self) -> None:
+        async with self._lock:
+            done = await archive_log(
+                self._log, self._archive.place, {}, lambda _done, _total: None, records_max=7
+            )
+            ends = {one: done.manifest.end(one) - 1 for one in done.manifest.partitions}
+            await self._log.drop_before(ends)
+
+
+class ArchivedStore:
+    """A log in memory and an archive in memory of everything in it."""
+
+    def __init__(self) -> None:
+        importlib.import_module("pyarrow.parquet")  # else the first append waits for it
+        self.log = MemoryLog(PARTITIONS)
+        self.place = BucketPlace(ObjectStore(), "memory:")
+        self.lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Log]:
+        """Give a log object of its own over both."""
+        yield ArchivingLog(self.log, Archive(self.place), self.lock)
 
 
 def run_key(number: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""What every log promises, shown for the one in memory, the embedded one and Apache Kafka."""
+"""What every log promises: in memory, embedded, on Apache Kafka, and with its records archived."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.integration.log_stores import (
     BYTES_MAX,
     PARTITIONS,
     WAIT_S,
+    ArchivedStore,
     EmbeddedStore,
     KafkaStore,
     LogStore,
@@ -44,6 +45,7 @@ PARTITION = partition_of_run()
 @pytest.fixture(
     params=[
         "memory",
+        "archived",
         pytest.param("embedded", marks=pytest.mark.postgres),
         pytest.param("kafka", marks=pytest.mark.kafka),
     ]
@@ -52,6 +54,8 @@ async def store(request: pytest.FixtureRequest) -> LogStore:
     """An empty store of each kind."""
     if request.param == "memory":
         return MemoryStore()
+    if request.param == "archived":
+        return ArchivedStore()
     if request.param == "embedded":
         url: str = request.getfixturevalue("postgres_url")
         await migrate(url)
@@ -269,18 +273,43 @@ async def test_fetch_beyond_the_end_raises_offset_missing(log: Log) -> None:
     assert (error.partition, error.offset, error.start, error.end) == (PARTITION, 5, 0, 2)
 
 
-@pytest.mark.parametrize("store", ["embedded", "kafka"], indirect=True)
-@pytest.mark.kafka
-@pytest.mark.postgres
-async def test_fetch_of_a_lost_record_raises_offset_missing(store: LogStore, log: Log) -> None:
+NOT_ARCHIVED = pytest.mark.parametrize(
+    "store",
+    [
+        "memory",
+        pytest.param("embedded", marks=pytest.mark.postgres),
+        pytest.param("kafka", marks=pytest.mark.kafka),
+    ],
+    indirect=True,
+)
+"""For records that are gone: an archive has them."""
+
+
+@NOT_ARCHIVED
+async def test_fetch_of_a_dropped_record_raises_offset_missing(log: Log) -> None:
     """Records that are gone stop the reader with the bounds of what is left."""
     await append_all(log, [b"0", b"1", b"2", b"3"])
-    await store.lose_before(PARTITION, 3)
+    await log.drop_before({PARTITION: 3})
     assert (await log.bounds([PARTITION]))[PARTITION] == (3, 4)
     async with reading(log, {PARTITION: 1}) as reader:
         with pytest.raises(OffsetMissing) as caught:
             await reader.fetch(bytes_max=BYTES_MAX, wait_s=WAIT_S)
     assert (caught.value.offset, caught.value.start, caught.value.end) == (1, 3, 4)
+
+
+async def test_log_that_was_dropped_whole_goes_on_at_its_end(store: LogStore, log: Log) -> None:
+    """Offsets are never given twice, also by whoever opens the log later; others keep theirs."""
+    await append_all(log, [b"0", b"1", b"2"])
+    await log.append([NewRecord(CATALOG_TOPIC, "default", b"catalog")])
+    await log.drop_before({PARTITION: 3})
+    await log.drop_before({PARTITION: 1})
+    async with store.open() as other:
+        assert await append_all(other, [b"3"]) == [at(PARTITION, 3)]
+        assert (await other.bounds([PARTITION]))[PARTITION][1] == 4
+        async with reading(other, {PARTITION: 3}) as reader:
+            assert await read_values(reader, 1) == [b"3"]
+        (kept,) = await other.read_at(Partition(CATALOG_TOPIC, 0), [0])
+    assert kept.value == b"catalog"
 
 
 async def test_fetch_after_offset_missing_reads_from_a_new_assignment(log: Log) -> None:

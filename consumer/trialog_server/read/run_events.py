@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from trialog_schemas.decode import unpack_record
-from trialog_schemas.errors import WireError
+from trialog_schemas.errors import UnavailableError, WireError
 from trialog_schemas.events import MetricsLogged, UnknownEvent
 from trialog_schemas.names import check_page_size
-from trialog_server.log.base import Partition
+from trialog_server.log.base import OffsetMissing, Partition
 from trialog_server.read.ask import ask
 from trialog_server.read.list_rejections import rejections_from_rows
 from trialog_server.read.list_runs import run_not_found
@@ -118,7 +118,10 @@ async def _read_records(log: Log, places: Sequence[asyncpg.Record]) -> list[LogR
         for start in range(0, len(offsets), _RECORDS_AT_ONCE):
             if sum(len(record.value) for record in records) >= PAGE_BYTES_MAX:
                 return records
-            records += await log.read_at(partition, offsets[start : start + _RECORDS_AT_ONCE])
+            try:
+                records += await log.read_at(partition, offsets[start : start + _RECORDS_AT_ONCE])
+            except OffsetMissing as exc:
+                raise UnavailableError(exc.message, field="log", value=exc.offset) from exc
     return records
 
 

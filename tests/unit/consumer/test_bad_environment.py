@@ -29,6 +29,7 @@ GARBAGE = [
     ("TRIALOG_KAFKA", "garbage", "HOST:PORT"),
     ("TRIALOG_KAFKA", "h:0", "HOST:PORT"),
     ("TRIALOG_KAFKA", "h:99999", "HOST:PORT"),
+    ("TRIALOG_ARCHIVE", " ", "is no address; give a folder"),
     ("TRIALOG_API_KEY", "s3cret\n", "a line break"),
     ("TRIALOG_API_KEY", " s3cret", "a blank"),
     ("TRIALOG_EVENTS_PARTITIONS", "x", "'x' is not a valid integer"),

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from trialog_schemas.errors import UnavailableError
-from trialog_server.commands import hold_data_dir, plain_errors, say, say_ready, service
+from trialog_server.__main__ import service
+from trialog_server.commands import hold_data_dir, plain_errors, say, say_ready
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -26,7 +27,7 @@ def call(*arguments: str, **environment: str) -> Result:
 
 
 # L3
-@pytest.mark.parametrize("name", ["up", "api", "worker"])
+@pytest.mark.parametrize("name", ["up", "api", "worker", "archive", "restore"])
 def test_command_explains_itself(name: str) -> None:
     """Each has help, and each option of it says what it is for."""
     result = call(name, "--help")
@@ -131,6 +132,24 @@ def test_data_folder_without_a_name_is_refused(
         assert f"{blank!r} is no folder; give one" in result.output
     assert call(command, TRIALOG_DATA_DIR=" ").exit_code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["archive"], "'--to'"),
+        (["restore"], "'--from'"),
+        (["archive", "--to", "a", "--segment-records", "0"], "1<=x<=1000000"),
+        (["verify", "--archive-alone"], "--archive-alone takes an --archive"),
+        (["verify", "--archive", "a", "--archive-alone", "--checkpoint", "c"], "no --checkpoint"),
+        (["verify", "--public-key", "k"], "a --checkpoint or an --archive"),
+    ],
+)
+def test_command_of_an_archive_says_what_it_lacks(arguments: list[str], says: str) -> None:
+    """What cannot be meant is refused before anything is opened, and nothing is made."""
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert says in result.output
 
 
 def test_rebuild_goes_one_way() -> None:

@@ -1,0 +1,124 @@
+"""What a verification shows and says of an archive; the work is in `archive/check.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from trialog.output import echo
+from trialog_schemas.errors import ValidationError
+from trialog_server.archive.check import check_archive
+from trialog_server.archive.place import open_place
+from trialog_server.archive.reading import Archive
+from trialog_server.key_files import public_key_of
+from trialog_server.rebuild_command import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from trialog_server.archive.check import Finding
+    from trialog_server.archive.manifest import Manifest
+    from trialog_server.log.base import Partition
+    from trialog_server.settings import ServerSettings
+
+
+async def run_verify_alone(
+    settings: ServerSettings, public_key: Path | None, *, as_json: bool
+) -> bool:
+    """Check an archive by itself and say what was found; tell whether that is nothing.
+
+    Args:
+        settings: where it is.
+        public_key: PEM file of the key that must have signed it.
+        as_json: print one JSON object instead of lines.
+    """
+    archive, manifest = await signed_archive(settings, public_key)
+    findings = await archive_findings(archive, manifest)
+    status = 1 if findings else 0
+    if as_json:
+        told = {"is_clean": not findings, "archive": archive_json(manifest, findings)}
+        echo(orjson.dumps(told), status=status)
+    else:
+        for line in archive_lines(manifest, findings):
+            echo(line, status=status)
+    return not findings
+
+
+async def signed_archive(
+    settings: ServerSettings, public_key: Path | None
+) -> tuple[Archive, Manifest]:
+    """Return an archive with its manifest, signed by that key if one is given.
+
+    Raises:
+        ResourceNotFoundError: there is none.
+        ValidationError: it is of another version, was changed, or another key has signed it.
+        UnavailableError: it cannot be read.
+    """
+    archive = Archive(open_place(settings.archive or ""))
+    manifest = await archive.manifest()
+    wanted = manifest.signed_by if public_key is None else public_key_of(public_key)
+    if manifest.signed_by != wanted:
+        signer = f"key {manifest.signed_by}" if manifest.signed_by else "nobody"
+        raise ValidationError(
+            f"the archive at {archive.place.url} is signed by {signer}, not by {wanted}; take one "
+            "that this key has signed",
+            field="archive",
+            value=manifest.signed_by,
+            limit=wanted,
+        )
+    return archive, manifest
+
+
+async def archive_findings(archive: Archive, manifest: Manifest) -> list[Finding]:
+    """Check an archive by itself, showing how far that is."""
+    with progress("records of the archive") as tell:
+        return await check_archive(archive, manifest, tell)
+
+
+def archive_lines(
+    manifest: Manifest, findings: Sequence[Finding], strange: Sequence[Partition] = ()
+) -> Iterator[str]:
+    """Say what was found in an archive; `strange` are partitions whose log is another one."""
+    for one in findings:
+        yield (
+            f"archive: {one.partition.topic} partition {one.partition.number}, records {one.start} "
+            f"to {one.end - 1}: {one.name} {one.reason}"
+        )
+    for partition in strange:
+        yield (
+            f"archive: {partition.topic} partition {partition.number}: its "
+            f"{manifest.end(partition)} records are not those of the log"
+        )
+    if not findings and not strange:
+        segments = sum(len(of_one) for of_one in manifest.segments.values())
+        signer = f"key {manifest.signed_by}" if manifest.signed_by else "nobody"
+        yield (
+            f"archive: {manifest.records} records in {segments} segments are whole and follow each "
+            f"other; signed by {signer}"
+        )
+
+
+def archive_json(
+    manifest: Manifest, findings: Sequence[Finding], strange: Sequence[Partition] = ()
+) -> dict[str, object]:
+    """Return the same as JSON."""
+    return {
+        "records": manifest.records,
+        "segments": sum(len(of_one) for of_one in manifest.segments.values()),
+        "signed_by": manifest.signed_by,
+        "made_at": manifest.made_at,
+        "findings": [
+            {
+                "topic": one.partition.topic,
+                "partition": one.partition.number,
+                "start": one.start,
+                "end": one.end,
+                "name": one.name,
+                "reason": one.reason,
+            }
+            for one in findings
+        ],
+        "other_than_log": [{"topic": one.topic, "partition": one.number} for one in strange],
+    }
