@@ -61,10 +61,11 @@ async def open_api(
     *,
     access: AccessPolicy | None = None,
     limits: Limits | None = None,
+    log: MemoryLog | None = None,
 ) -> AsyncIterator[Api]:
     """Run the application without a socket in between; its lifespan is on."""
     async with open_rows(postgres_url) as (pool, rows):
-        log, policy = MemoryLog(), limits or Limits()
+        log, policy = log or MemoryLog(), limits or Limits()
         app = build_app(
             pool=pool,
             log=log,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -11,9 +12,19 @@ import structlog
 
 from tests.integration.api_service import open_api
 from tests.integration.read_model_rows import RunRow
+from trialog_schemas.errors import UnavailableError
 from trialog_schemas.limits import Limits
-from trialog_schemas.wire import CATALOG_TOPIC
+from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC
+from trialog_server.artifacts import ArtifactStore
+from trialog_server.ingest.gateway import Gateway
+from trialog_server.ingest.run_streams import RunStreams
 from trialog_server.log.base import Partition
+from trialog_server.read.log_ends import LogEnds
+from trialog_server.read.wait_applied import AppliedPositions
+from trialog_server.serve.mlflow.log_arguments import LogBatchArguments
+from trialog_server.serve.mlflow.writes import RunWrites
+from trialog_server.serve.service import Service, Terms
+from trialog_server.serve.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -202,3 +213,33 @@ async def test_body_of_more_than_mlflow_sends_is_refused(api: Api) -> None:
     response = await api.client.post(f"{PREFIX}/runs/log-batch", content=b"x" * 1_000_001)
     check_refused(response, "too large")
     assert response.status_code == 413
+
+
+async def test_write_that_is_not_applied_in_time_is_no_silent_success(
+    api: Api, run_id: str
+) -> None:
+    """Without a worker the client is told that its point is recorded, and to send it again."""
+    service = Service(
+        pool=api.pool,
+        log=api.log,
+        log_ends=LogEnds(api.log),
+        gateway=Gateway(api.log),
+        streams=RunStreams(api.log, "mlflow@host"),
+        store=ArtifactStore.in_memory(),
+        terms=Terms(),
+        applied=AppliedPositions(api.pool),
+        telemetry=Telemetry(),
+    )
+    writes = RunWrites(service, "default", wait_s=0.0)
+    before = count_records(api, EVENTS_TOPIC)
+    logged = LogBatchArguments.model_validate({"metrics": [POINT]}).logged()
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="send the same again"):
+            await writes.log(UUID(run_id), logged, b"asked")
+    records = [
+        record.value
+        for number in range(4)
+        for record in api.log.stored(Partition(EVENTS_TOPIC, number))
+    ]
+    assert count_records(api, EVENTS_TOPIC) == before + 2
+    assert len(set(records)) == len(records) - 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.consumer.doubtful_log import DoubtfulLog
 from trialog_schemas.decode import unpack_record
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import Event, ExperimentDeleted, Rejection, TagsSet
@@ -17,40 +17,12 @@ from trialog_server.log.base import Partition
 from trialog_server.log.memory import MemoryLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from trialog_schemas.events import RunBody
-    from trialog_schemas.wire import Position, RecordHeader
-    from trialog_server.log.base import NewRecord
+    from trialog_schemas.wire import RecordHeader
 
 RUN, OTHER = "ab" * 16, "cd" * 16
 AT_US = 1_700_000_000_000_000
 USER = "mlflow@host"
-
-
-@dataclass
-class DoubtfulLog(MemoryLog):
-    """A log whose next answers may be lost: after it has stored the records, or before."""
-
-    lost_after: int = 0
-    lost_before: int = 0
-    gate: asyncio.Event | None = field(default=None)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
-        """Store, or not, and tell, or not."""
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.lost_before:
-            self.lost_before -= 1
-            raise UnavailableError("the log did not take it")
-        positions = await super().append(records)
-        if self.lost_after:
-            self.lost_after -= 1
-            raise UnavailableError("the log did not say that it took it")
-        return positions
 
 
 def tags(value: object) -> list[tuple[int, RunBody]]:
@@ -99,14 +71,14 @@ async def test_events_of_a_run_are_one_stream_of_one_writer() -> None:
 
 async def test_appends_at_once_to_one_run_come_one_after_the_other() -> None:
     """However many requests write to a run, its writer does not fork."""
-    log = MemoryLog()
+    log = DoubtfulLog()
     streams = RunStreams(log, USER)
     await asyncio.gather(*(streams.append("default", RUN, tags(one)) for one in range(50)))
     assert [header.first_seq for header, _ in stored(log)] == list(range(1, 51))
     check_whole(log)
 
 
-@pytest.mark.parametrize("loss", ["lost_before", "lost_after"])
+@pytest.mark.parametrize("loss", ["lost_records", "lost_answers"])
 async def test_writer_in_doubt_is_never_used_again(loss: str) -> None:
     """Whether the log took the last record or not, what comes next makes no hole."""
     log = DoubtfulLog()
@@ -122,11 +94,11 @@ async def test_writer_in_doubt_is_never_used_again(loss: str) -> None:
 
 async def test_request_that_is_called_off_leaves_no_doubt_behind() -> None:
     """A cancelled append may be stored all the same; its writer is given up."""
-    log = DoubtfulLog(gate=asyncio.Event())
+    log = DoubtfulLog()
+    log.gate = asyncio.Event()
     streams = RunStreams(log, USER)
-    assert log.gate is not None
     appending = asyncio.create_task(streams.append("default", RUN, tags(1)))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     appending.cancel()
     await asyncio.wait({appending})
     log.gate.set()
@@ -135,7 +107,7 @@ async def test_request_that_is_called_off_leaves_no_doubt_behind() -> None:
     check_whole(log)
 
 
-@pytest.mark.parametrize("loss", ["lost_before", "lost_after"])
+@pytest.mark.parametrize("loss", ["lost_records", "lost_answers"])
 async def test_request_that_comes_again_is_the_same_event(loss: str) -> None:
     """The same bytes under the same writer and seq: the projection has it once."""
     log = DoubtfulLog()

@@ -75,11 +75,13 @@ class RunWrites:
     Args:
         service: what they go to.
         account: whose runs they are.
+        wait_s: how long each waits until it is applied.
     """
 
-    def __init__(self, service: Service, account: str) -> None:
+    def __init__(self, service: Service, account: str, wait_s: float = APPLIED_WAIT_S) -> None:
         self._service = service
         self._account = account
+        self._wait_s = wait_s
 
     async def find(self, run_id: UUID) -> RunToWrite:
         """Return a live run.
@@ -255,9 +257,9 @@ class RunWrites:
             ClientError: what the rules refused of it.
             UnavailableError: it is not applied in time.
         """
-        if not await self._service.applied.wait([appended.position], APPLIED_WAIT_S):
+        if not await self._service.applied.wait([appended.position], self._wait_s):
             raise UnavailableError(
-                f"what was sent is recorded, and not applied after {APPLIED_WAIT_S:g} s; the "
+                f"what was sent is recorded, and not applied after {self._wait_s:g} s; the "
                 "projection is behind, send the same again"
             )
         for told in await writer_rejections(
