@@ -53,7 +53,7 @@ def train(mlflow: ModuleType, folder: Path) -> tuple[str, str]:
     return run.info.run_id, inner.info.run_id
 
 
-# G9 J1
+# J1
 def test_runs_of_mlflows_client_are_runs_like_any_other(
     mlflow: ModuleType,
     session: trialog.Session,
@@ -113,7 +113,7 @@ def test_verdict_comes_with_the_answer_and_writes_are_read_at_once(
     mlflow.set_experiment(experiment_name)
     with mlflow.start_run() as run:
         run_id = run.info.run_id
-        for number in range(20):
+        for number in range(5):
             mlflow.log_param(f"p{number}", number)
             mlflow.log_metric("m", number, step=number)
             read = client.get_run(run_id).data
@@ -203,6 +203,8 @@ def test_client_that_names_no_experiment_has_one(
     assert run.info.experiment_id == client.get_experiment_by_name("Default").experiment_id == "0"
     found = trialog.Run.list("Default", session=session)
     assert run.info.run_id in [one.run_id for one in found]
+    assert run.info.run_id in list(mlflow.search_runs()["run_id"])
+    assert "0" in [one.experiment_id for one in client.search_experiments()]
 
 
 # J1
@@ -212,7 +214,7 @@ def test_names_status_and_times_of_mlflow_are_shown_again(
 ) -> None:
     """Any text names an experiment or a run; what the client says of status and times stays."""
     client = mlflow.MlflowClient()
-    spaced = f"/Users/ada/{experiment_name} (1)"
+    spaced = f"/Shared/{experiment_name} (1)"
     experiment_id = client.create_experiment(spaced, tags={"team": "red"})
     with pytest.raises(mlflow.MlflowException, match="exists already") as raised:
         client.create_experiment(spaced)
@@ -241,3 +243,30 @@ def test_names_status_and_times_of_mlflow_are_shown_again(
     assert raised.value.error_code == "RESOURCE_DOES_NOT_EXIST"
     client.delete_experiment(experiment_id)
     assert client.get_experiment_by_name(spaced) is None
+
+
+# G9 J2
+def test_runs_of_either_client_are_found_by_mlflows_search(
+    mlflow: ModuleType, session: trialog.Session, experiment_name: str
+) -> None:
+    """One experiment, one table, whichever client has logged; and one for the SDK."""
+    with trialog.Run(experiment_name, "by-the-sdk", session) as native:
+        native.log_parameters({"model": "mlp", "learning_rate": 0.1})
+        native.log_metric("accuracy", 0.75, 0)
+    mlflow.set_experiment(experiment_name)
+    with mlflow.start_run(run_name="by MLflow"):
+        mlflow.log_params({"model": "cnn", "learning_rate": 0.1})
+        mlflow.log_metric("accuracy", 0.5, step=0)
+    native.wait(30)
+    # MLflow's own table has a run's name in the column of this tag.
+    columns = ["tags.mlflow.runName", "metrics.accuracy", "params.model"]
+    rows = [("by-the-sdk", 0.75, "mlp"), ("by MLflow", 0.5, "cnn")]
+    frame = mlflow.search_runs(order_by=["metrics.accuracy DESC"])[columns]
+    assert list(frame.itertuples(index=False, name=None)) == rows
+    for which, row in (("by MLflow", rows[1]), ("by-the-sdk", rows[0])):
+        found = mlflow.search_runs(
+            filter_string=f"attributes.run_name = '{which}' and params.learning_rate = '0.1'"
+        )
+        assert list(found[columns].itertuples(index=False, name=None)) == [row]
+    compared = trialog.compare(experiment_name, session=session, order_by="metrics.accuracy DESC")
+    assert list(compared["run_name"]) == ["by-the-sdk", "by-MLflow"]

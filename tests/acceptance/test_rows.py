@@ -42,9 +42,10 @@ PROMISED_OF_A_GROUP = {
     "D": range(1, 16),
     "E": range(1, 12),
     "F": range(1, 10),
-    "G": range(1, 9),
+    "G": range(1, 10),
     "H": range(1, 4),
     "I": range(1, 7),
+    "J": (1, 2, 4, 5),
     "K": (1, 3, 4, 6, 8, 9),
     "L": (1, 2),
 }
