@@ -35,6 +35,7 @@ from trialog_schemas.events import (
 )
 from trialog_schemas.limits import FAILURE_MESSAGE_CHARS_MAX, Limits
 from trialog_schemas.rules import ArtifactState, RunState
+from trialog_schemas.versions import EVENT_VERSIONS
 from trialog_schemas.wire import body_json
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def create_run(
         # Nobody decides: the run is kept in the spool under its own id and told later.
         limits = known_policy(endpoint.url)
         kept = under_policy(endpoint, replace(created, if_taken="keep"))
-        catalog = CatalogEvent(now_us(), body_json(kept).decode())
+        version = EVENT_VERSIONS["run_created"]
+        catalog = CatalogEvent(now_us(), body_json(kept).decode(), version)
     first = RunStarted(
         run["experiment_name"], run["run_name"], limits, host=endpoint.host, pid=os.getpid()
     )

@@ -34,6 +34,7 @@ from trialog_schemas.wire import (
     encode_raw_event,
     event_id_for,
     first_hash,
+    head_start,
     pack_record,
 )
 
@@ -257,8 +258,9 @@ class Shipper:
             return
         writer_id = catalog_writer_of(meta.writer_id)
         event_id = event_id_for(writer_id, 1, meta.catalog.at_us)
-        head = f'{{"seq":1,"id":"{event_id}","type":"run_created","v":1,"at":{meta.catalog.at_us},'
-        event = encode_raw_event(head + '"body":', meta.catalog.body.encode())
+        shape = ("run_created", meta.catalog.version)
+        head = head_start(1, event_id, shape, meta.catalog.at_us)
+        event = encode_raw_event(head, meta.catalog.body.encode())
         start = first_hash(meta.account, meta.user, NIL_ID, writer_id)
         header = RecordHeader(meta.account, meta.user, NIL_ID, writer_id, 1, 1, start)
         record = OutRecord(CATALOG_TOPIC, meta.account, pack_record(header, [event]))

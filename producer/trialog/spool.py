@@ -27,7 +27,6 @@ from trialog.spool_format import (
     CHECKSUM,
     CUT_BYTES,
     EVENT,
-    EVENT_NAMES,
     HEADER,
     NAME,
     POINT,
@@ -41,6 +40,7 @@ from trialog.spool_format import (
     pack_cut,
     pack_tail,
     row_struct,
+    shape_of,
 )
 from trialog_schemas.events import DROPPED_TAG, TYPE_NAMES, RunEnded, TagsSet
 from trialog_schemas.names import check_metric_name
@@ -285,7 +285,7 @@ class Spool:
     def append_event(self, body: RunBody, at_us: int | None = None) -> None:
         """Append an event of any type but metrics."""
         packed = TIME.pack(now_us() if at_us is None else at_us) + body_json(body)
-        record = pack_tail(EVENT, EVENT_NAMES.index(TYPE_NAMES[type(body)]), packed)
+        record = pack_tail(EVENT, shape_of(TYPE_NAMES[type(body)]), packed)
         with self._lock:
             if isinstance(body, RunEnded) and not self.is_closed:
                 self._make_room_for_end(len(record))
@@ -473,7 +473,7 @@ class Spool:
         """Note the dropped calls in the run itself, so that its readers know."""
         count = self.dropped_calls
         packed = TIME.pack(now_us()) + body_json(TagsSet({DROPPED_TAG: str(count)}))
-        record = pack_tail(EVENT, EVENT_NAMES.index("tags_set"), packed)
+        record = pack_tail(EVENT, shape_of("tags_set"), packed)
         segment = self._segment
         has_room = segment is not None and segment.room >= len(record)
         if (has_room or self._roll_if_room(len(record))) and self._segment is not None:

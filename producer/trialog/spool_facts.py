@@ -15,10 +15,14 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class CatalogEvent:
-    """What a run entered without an answer still has to tell the catalog."""
+    """What a run entered without an answer still has to tell the catalog; a `run_created`.
+
+    `version` is the body's, for the release that sends it may be a later one.
+    """
 
     at_us: int
     body: str
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ class SpoolMeta:
             fields = orjson.loads(raw)
             # Before its fields: a later version may have others.
             version = fields["version"]
-            if type(version) is int and version != FORMAT_VERSION:
+            if type(version) is int and not 1 <= version <= FORMAT_VERSION:
                 raise SpoolError(
                     f"the spool is of version {version}, known is {FORMAT_VERSION}; "
                     "sync it with the release that wrote it"
@@ -86,6 +90,8 @@ class SpoolMeta:
         if type(self.version) is not int:
             raise TypeError(f"version is {shown(self.version)} and no number")
         if self.catalog is not None and not (
-            type(self.catalog.at_us) is int and isinstance(self.catalog.body, str)
+            type(self.catalog.at_us) is int
+            and type(self.catalog.version) is int
+            and isinstance(self.catalog.body, str)
         ):
             raise TypeError(f"catalog is {shown(self.catalog)} and no event")

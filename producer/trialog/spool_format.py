@@ -9,7 +9,7 @@ A segment begins with a 16-byte head (magic, number) and holds records at 8-byte
     ROW     id of the names       i64 step, i64 time in µs, f64 value of each name
     NAME    the id it declares    the name in UTF-8
     SHAPE   the id it declares    the names as a JSON list
-    EVENT   index in EVENT_NAMES  i64 time in µs, the event's body as JSON
+    EVENT   index in EVENT_SHAPES i64 time in µs, the event's body as JSON
     CUT     0                     i64 time in µs: here ends a stretch, which is sent as a whole
 
 A size of zero is where writing ended. Names are declared in each segment anew, so that it can be
@@ -25,11 +25,16 @@ from zlib import crc32
 
 import orjson
 
+from trialog_schemas.versions import EVENT_VERSIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FORMAT_VERSION = 1
-"""Version of records and of how they become events; an adopter must know a spool's version."""
+"""Version of records and of how they become events; an adopter must know a spool's version.
+
+What is added to `EVENT_SHAPES` raises it, so that an older release leaves such a spool alone.
+"""
 
 SEGMENT_HEAD = struct.Struct("<8sQ")
 SEGMENT_MAGIC = b"TLSPOOL1"
@@ -48,22 +53,30 @@ POINT_BYTES = HEADER.size + 24
 CUT_BYTES = HEADER.size + TIME.size
 ALIGNMENT = 8
 
-EVENT_NAMES = (
-    "run_started",
-    "run_resumed",
-    "run_joined",
-    "run_ended",
-    "parameters_logged",
-    "artifact_logged",
-    "tags_set",
-    "call_refused",
+EVENT_SHAPES = (
+    ("run_started", 1),
+    ("run_resumed", 1),
+    ("run_joined", 1),
+    ("run_ended", 1),
+    ("parameters_logged", 1),
+    ("artifact_logged", 1),
+    ("tags_set", 1),
+    ("call_refused", 1),
 )
-"""Event types that EVENT records hold, by their shape; append only, never reorder."""
+"""Types and versions of what EVENT records hold, by their shape; append only, never reorder.
+
+A spool may be sent by a later release than the one that wrote it, so a shape says the version too.
+"""
 
 _COLUMN_FIRST, _COLUMN_LATER_MAX = 16, 65_536
 _ROW_START_BYTES = 16
 _ZEROS_BYTES = 4096
 _ZEROS = memoryview(bytes(_ZEROS_BYTES))
+
+
+def shape_of(kind: str) -> int:
+    """Return the shape of a type in the version that this release writes."""
+    return EVENT_SHAPES.index((kind, EVENT_VERSIONS[kind]))
 
 
 def aligned(size: int) -> int:

@@ -23,7 +23,7 @@ from trialog.spool import ROW_NAMES_MAX
 from trialog.spool_folder import Ack
 from trialog.spool_format import (
     CHECKSUM,
-    EVENT_NAMES,
+    EVENT_SHAPES,
     HEADER,
     POINT,
     ROW,
@@ -33,8 +33,9 @@ from trialog.spool_format import (
     SegmentScan,
 )
 from trialog_schemas.errors import SpoolError
-from trialog_schemas.events import EVENT_VERSION, LongBlock, MetricsLogged, WideBlock
+from trialog_schemas.events import LongBlock, MetricsLogged, WideBlock
 from trialog_schemas.limits import PAYLOAD_BYTES_TARGET
+from trialog_schemas.versions import EVENT_VERSIONS
 from trialog_schemas.wire import (
     RecordHeader,
     body_blob,
@@ -42,6 +43,7 @@ from trialog_schemas.wire import (
     encode_raw_event,
     event_id_for,
     first_hash,
+    head_start,
     next_hash,
     pack_record,
 )
@@ -61,9 +63,9 @@ _STEP, _TIME, _VALUE = 2, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event that has no seq yet: type, time in µs, body as JSON, packed columns."""
+    """An event that has no seq yet: type and version, time in µs, body as JSON, columns."""
 
-    type: str
+    shape: tuple[str, int]
     at_us: int
     body: bytes
     blob: bytes = b""
@@ -191,11 +193,8 @@ class StreamReader:
 
 def _encode(writer_id: str, seq: int, draft: Draft) -> bytes:
     event_id = event_id_for(writer_id, seq, draft.at_us)
-    head = (
-        f'{{"seq":{seq},"id":"{event_id}","type":"{draft.type}","v":{EVENT_VERSION},'
-        f'"at":{draft.at_us},"body":'
-    )
-    return encode_raw_event(head, draft.body, draft.blob)
+    start = head_start(seq, event_id, draft.shape, draft.at_us)
+    return encode_raw_event(start, draft.body, draft.blob)
 
 
 def _drafts(stretch: Stretch, data: memoryview, base: int, scan: SegmentScan) -> Iterator[Draft]:
@@ -235,7 +234,8 @@ def _last_time(stretch: Stretch, data: memoryview, base: int) -> int:
 
 def _metrics(blocks: list[Block], at_us: int) -> Draft:
     body = MetricsLogged(tuple(blocks))
-    return Draft("metrics_logged", at_us, body_json(body), body_blob(body))
+    shape = ("metrics_logged", EVENT_VERSIONS["metrics_logged"])
+    return Draft(shape, at_us, body_json(body), body_blob(body))
 
 
 def _event_draft(region: Region, data: memoryview, base: int) -> Draft:
@@ -243,7 +243,7 @@ def _event_draft(region: Region, data: memoryview, base: int) -> Draft:
     (size,) = CHECKSUM.unpack_from(data, at + CHECKSUM.size)
     (at_us,) = TIME.unpack_from(data, at + HEADER.size)
     body = bytes(data[at + HEADER.size + TIME.size : at + size])
-    return Draft(EVENT_NAMES[region.shape], at_us, body)
+    return Draft(EVENT_SHAPES[region.shape], at_us, body)
 
 
 def _parts(region: Region, names: int) -> Iterator[Region]:

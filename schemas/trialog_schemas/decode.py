@@ -21,7 +21,6 @@ from trialog_schemas.errors import WireError
 from trialog_schemas.events import (
     CATALOG_TYPES,
     EVENT_TYPES,
-    EVENT_VERSION,
     NIL_ID,
     Block,
     Body,
@@ -49,6 +48,7 @@ from trialog_schemas.limits import (
     USER_CHARS_MAX,
 )
 from trialog_schemas.names import ParameterValue
+from trialog_schemas.versions import THIS_RELEASE, Versions, unknown_reason
 from trialog_schemas.wire import (
     CODEC_RAW,
     CODEC_ZSTD,
@@ -131,8 +131,10 @@ def _header(raw: bytes) -> RecordHeader:
     )
 
 
-def unpack_record(record: bytes) -> tuple[RecordHeader, list[AnyEvent]]:
-    """Read a record: its header and its events in order.
+def unpack_record(
+    record: bytes, versions: Versions = THIS_RELEASE
+) -> tuple[RecordHeader, list[AnyEvent]]:
+    """Read a record: its header and its events in order, older ones as the newest version has them.
 
     Raises:
         WireError: anything outside the events' own heads and bodies is damaged or unknown.
@@ -154,7 +156,7 @@ def unpack_record(record: bytes) -> tuple[RecordHeader, list[AnyEvent]]:
         if head.seq != header.first_seq + len(events):
             raise WireError(f"event with seq {head.seq} out of its order")
         blob = payload[head_at + head_bytes : end]
-        events.append(_event(header, head, blob, (previous, chain)))
+        events.append(_event(header, head, blob, (previous, chain), versions))
         offset = end
     if len(events) != header.count:
         raise WireError(f"record of {len(events)} events, its header says {header.count}")
@@ -217,9 +219,15 @@ def _is_deeper(value: object, levels: int) -> bool:
     return True
 
 
-def _event(header: RecordHeader, head: _Head, blob: bytes, chain: tuple[bytes, bytes]) -> AnyEvent:
+def _event(
+    header: RecordHeader,
+    head: _Head,
+    blob: bytes,
+    chain: tuple[bytes, bytes],
+    versions: Versions,
+) -> AnyEvent:
     try:
-        body = _body(header, head, blob)
+        body = _body(header, head, blob, versions)
     except WireError as exc:
         return UnknownEvent(
             head.event_id,
@@ -245,21 +253,36 @@ def _event(header: RecordHeader, head: _Head, blob: bytes, chain: tuple[bytes, b
     )
 
 
-def _body(header: RecordHeader, head: _Head, blob: bytes) -> Body:
+def _body(header: RecordHeader, head: _Head, blob: bytes, versions: Versions) -> Body:
     kind, body = head.type, head.body
-    if kind not in EVENT_TYPES or head.version != EVENT_VERSION:
-        raise WireError(f"unknown_event {kind} of version {head.version}")
+    if not versions.is_read(kind, head.version):
+        raise WireError(unknown_reason(kind, head.version))
     if head.fault is not None:
         raise WireError(f"invalid_event {kind} {head.fault}")
     if (kind in CATALOG_TYPES) != (header.run_id == NIL_ID):
         raise WireError(f"invalid_event {kind} in the wrong topic")
     if not isinstance(body, dict):
         raise WireError(f"invalid_event {kind} whose body is no object")
+    if head.version < versions.newest[kind]:
+        body = _newest(kind, head.version, body, versions)
     if kind == "metrics_logged":
         return _metrics(body, blob)
     if blob:
         raise WireError(f"invalid_event {kind} with a blob")
     return _parameters(body) if kind == "parameters_logged" else _checked(kind, body)
+
+
+def _newest(
+    kind: str, version: int, body: dict[str, object], versions: Versions
+) -> dict[str, object]:
+    """Bring an older body to the newest version; a foreign one may lack what its version has."""
+    try:
+        return versions.upgraded(kind, version, body)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
+        raise WireError(
+            f"invalid_event {kind} of version {version} that cannot be upgraded "
+            f"({type(exc).__name__}: {exc})"[:200]
+        ) from exc
 
 
 def _parameters(body: Mapping[str, object]) -> ParametersLogged:

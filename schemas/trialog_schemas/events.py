@@ -319,8 +319,6 @@ RUN_TYPES: dict[str, type[RunBody]] = {
 }
 EVENT_TYPES: dict[str, type[Body]] = {**CATALOG_TYPES, **RUN_TYPES}
 TYPE_NAMES: dict[type[Body], str] = {kind: name for name, kind in EVENT_TYPES.items()}
-EVENT_VERSION = 1
-"""The version of every event type so far; a later version is upgraded when read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ import zstandard
 
 from trialog_schemas.errors import ValidationError, WireError, shown
 from trialog_schemas.events import (
-    EVENT_VERSION,
     NIL_ID,
     TYPE_NAMES,
     Body,
@@ -35,6 +34,7 @@ from trialog_schemas.events import (
     MetricsLogged,
 )
 from trialog_schemas.limits import RECORD_BYTES_MAX
+from trialog_schemas.versions import EVENT_VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -193,17 +193,20 @@ def body_blob(body: Body) -> bytes:
 
 def encode_event(seq: int, event_id: str, at_us: int, body: Body) -> bytes:
     """Return the bytes of one event, as chains hash them and payloads hold them."""
-    return encode_raw_event(
-        f'{{"seq":{seq},"id":"{event_id}","type":"{TYPE_NAMES[type(body)]}","v":{EVENT_VERSION},'
-        f'"at":{at_us},"body":',
-        body_json(body),
-        body_blob(body),
-    )
+    kind = TYPE_NAMES[type(body)]
+    start = head_start(seq, event_id, (kind, EVENT_VERSIONS[kind]), at_us)
+    return encode_raw_event(start, body_json(body), body_blob(body))
 
 
-def encode_raw_event(head_start: str, body: bytes, blob: bytes = b"") -> bytes:
+def head_start(seq: int, event_id: str, shape: tuple[str, int], at_us: int) -> str:
+    """Return the start of an event's head, up to its body; `shape` is type and version."""
+    kind, version = shape
+    return f'{{"seq":{seq},"id":"{event_id}","type":"{kind}","v":{version},"at":{at_us},"body":'
+
+
+def encode_raw_event(start: str, body: bytes, blob: bytes = b"") -> bytes:
     """Join the start of a head, a body that is JSON already, and a blob."""
-    head = b"%b%b}" % (head_start.encode(), body)
+    head = b"%b%b}" % (start.encode(), body)
     return b"".join((EVENT_LENGTHS.pack(len(head), len(blob)), head, blob))
 
 

@@ -24,7 +24,6 @@ from tests.integration.partition_model import (
 from tests.integration.projection_cases import projection_pool
 from tests.unit.schemas.receiver import body_of
 from tests.unit.schemas.run_model import Outcome, kind_of
-from trialog_schemas.events import EVENT_VERSION
 from trialog_schemas.wire import (
     EVENTS_TOPIC,
     RecordHeader,
@@ -110,7 +109,7 @@ class Sender:
         event_id = event_id_for(self.writer_id, call.seq, call.at_us)
         if isinstance(call.said, Dreamed):
             head = (
-                f'{{"seq":{call.seq},"id":"{event_id}","type":"run_dreamed","v":{EVENT_VERSION},'
+                f'{{"seq":{call.seq},"id":"{event_id}","type":"run_dreamed","v":1,'
                 f'"at":{call.at_us},"body":'
             )
             event = encode_raw_event(head, b"{}")

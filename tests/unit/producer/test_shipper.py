@@ -14,6 +14,7 @@ from trialog.spool_facts import CatalogEvent
 from trialog.spool_folder import Ack, SpoolFolder
 from trialog.stream import StreamReader
 from trialog.testing import MemoryService, MemoryTransport
+from trialog_schemas.decode import unpack_record
 from trialog_schemas.errors import (
     AccessRefusedError,
     ClientError,
@@ -21,7 +22,7 @@ from trialog_schemas.errors import (
     UnavailableError,
     ValidationError,
 )
-from trialog_schemas.events import ArtifactLogged, RunCreated
+from trialog_schemas.events import ArtifactLogged, RunCreated, UnknownEvent
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, Position, body_json
 
 if TYPE_CHECKING:
@@ -324,10 +325,10 @@ async def test_ship_keeps_an_artifact_waiting_for_what_can_be_mended(
     assert service.blobs == {digest: b"text"}
 
 
-def folder_with_catalog(tmp_path: Path) -> SpoolFolder:
+def folder_with_catalog(tmp_path: Path, version: int = 1) -> SpoolFolder:
     """The folder of a run that nobody was there to create."""
     created = RunCreated(META.run_id, "e", "r", "cd" * 16, if_taken="keep")
-    catalog = CatalogEvent(77, body_json(created).decode())
+    catalog = CatalogEvent(77, body_json(created).decode(), version)
     fields = {name: getattr(META, name) for name in META.__slots__}
     return SpoolFolder.create(tmp_path, type(META)(**{**fields, "catalog": catalog}))
 
@@ -349,6 +350,20 @@ async def test_ship_creates_a_run_entered_without_a_service_once_and_first(
     ack = folder.read_ack()
     assert ack is not None
     assert ack.is_catalog_acked
+
+
+# K8
+async def test_ship_sends_a_creation_in_the_version_it_was_kept_in(
+    shipper: Shipper, log: MemoryTransport, tmp_path: Path
+) -> None:
+    """The release that sends it may write another version, of another body."""
+    shipment, spool = open_shipment(folder_with_catalog(tmp_path, version=7))
+    log_steps(spool, 1)
+    await shipper.ship([shipment])
+    (record,) = log.values(CATALOG_TOPIC)
+    (created,) = unpack_record(record)[1]
+    assert isinstance(created, UnknownEvent)
+    assert (created.type, created.version) == ("run_created", 7)
 
 
 # D12

@@ -10,9 +10,11 @@ import pytest
 from tests.unit.producer.spools import META, bits, events_of, points_of
 from trialog.spool import Spool
 from trialog.spool_folder import SpoolFolder
+from trialog.spool_format import EVENT_SHAPES, shape_of
 from trialog.stream import StreamReader
-from trialog_schemas.events import ParametersLogged
+from trialog_schemas.events import RUN_TYPES, ParametersLogged
 from trialog_schemas.limits import RECORD_BYTES_MAX
+from trialog_schemas.versions import EVENT_VERSIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,16 @@ def test_stream_gives_back_points_and_events_in_order_and_bit_for_bit(folder: Sp
     assert points["acc"] == [(-1, 100 + step, bits(float(step))) for step in range(5)]
     assert points["a"] == [(7, 300, bits(1.0)), (8, 301, bits(float("inf")))]
     assert points["b"] == [(7, 300, bits(-0.0)), (8, 301, bits(2.0))]
+
+
+# K8
+def test_spool_has_a_shape_for_each_type_in_the_version_that_is_written() -> None:
+    """A shape says the version, so that a later release sends what was kept as what it is."""
+    kept = set(RUN_TYPES) - {"metrics_logged"}  # points are kept as numbers, without an event
+    assert {EVENT_SHAPES[shape_of(kind)] for kind in kept} == {
+        (kind, EVENT_VERSIONS[kind]) for kind in kept
+    }
+    assert len(set(EVENT_SHAPES)) == len(EVENT_SHAPES)
 
 
 # D12
