@@ -260,7 +260,8 @@ def verify_tables(
     With an archive, its segments are checked as well, and held against the log. The service may
     run meanwhile, or not. Exit status 0 says that all is equal, 1 that something
     differs, 2 that the command was not understood, 3 that nothing could be verified, such as
-    during a rebuild, and 130 that Ctrl-C ended it.
+    during a rebuild, 4 that an older release could not read all events and a rebuild has to apply
+    them, and 130 that Ctrl-C ended it.
     """
     if public_key is not None and path is None and not flags["archive"]:
         raise click.UsageError(
@@ -279,9 +280,9 @@ def verify_tables(
             if archive_alone
             else partial(run_verify, settings, signed, public_key, as_json=as_json)
         )
-        is_clean = run_whole(verifying, "nothing was verified")
-        if not is_clean:
-            raise click.exceptions.Exit(1)
+        status = run_whole(verifying, "nothing was verified")
+        if status:
+            raise click.exceptions.Exit(status)
 
 
 @service.command("checkpoint")

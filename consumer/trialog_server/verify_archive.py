@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 async def run_verify_alone(
     settings: ServerSettings, public_key: Path | None, *, as_json: bool
-) -> bool:
-    """Check an archive by itself and say what was found; tell whether that is nothing.
+) -> int:
+    """Check an archive by itself and say what was found; return the exit status.
 
     Args:
         settings: where it is.
@@ -43,7 +43,7 @@ async def run_verify_alone(
     else:
         for line in archive_lines(manifest, findings):
             echo(line, status=status)
-    return not findings
+    return status
 
 
 async def signed_archive(

@@ -40,14 +40,18 @@ if TYPE_CHECKING:
     from trialog_server.settings import ServerSettings
 
 
+OUTDATED = 4
+"""Exit status where an older release could not read what this one can: no edit, but a rebuild."""
+
+
 async def run_verify(
     settings: ServerSettings,
     signed: SignedCheckpoint | None,
     public_key: Path | None,
     *,
     as_json: bool,
-) -> bool:
-    """Verify the read model of a service and say what was found; tell whether that is nothing.
+) -> int:
+    """Verify the read model of a service and say what was found; return the exit status.
 
     Args:
         settings: where its data is.
@@ -65,8 +69,9 @@ async def run_verify(
             await archived.check(log)
         with progress("records") as tell:
             found = await verify(dsn, log, tell)
-    is_clean = found.is_clean and not broken and (archived is None or archived.is_clean)
-    status = 0 if is_clean else 1
+    is_sound = not broken and (archived is None or archived.is_clean)
+    is_clean = found.is_clean and is_sound
+    status = 0 if is_clean else OUTDATED if found.is_outdated and is_sound else 1
     if as_json:
         echo(
             orjson.dumps(
@@ -83,7 +88,7 @@ async def run_verify(
         lines = () if archived is None else archived.lines()
         for line in (*_signed_lines(signed, broken), *lines, *_lines(found)):
             echo(line, status=status)
-    return is_clean
+    return status
 
 
 class _Archived:
@@ -213,18 +218,38 @@ def _lines(found: Verification) -> Iterator[str]:
             yield f"  only {side}: {line}"
         if table.findings_count > len(table.findings):
             yield f"  and {table.findings_count - len(table.findings)} more"
+    yield from _release_lines(found)
     lines = sum(table.live.lines for table in found.tables)
     tables = f"{lines} lines of {len(found.tables)} tables"
     records = f"{sum(part.records for part in found.partitions)} records of the log"
     if found.is_clean:
         yield f"verified: {tables} are what {records} say"
+    elif found.is_outdated:
+        yield (
+            f"not verified: {tables} are of an older release, which could not read all of "
+            f"{records}; run `trialog rebuild`, then verify again"
+        )
     else:
         yield f"not verified: {tables} are not what {records} say"
+
+
+def _release_lines(found: Verification) -> Iterator[str]:
+    """Say what another release has to do with it."""
+    for reason, count in found.unapplied.items():
+        yield f"{count} records are listed as {reason}, which this release can read"
+    later = (line for table in found.tables for side, line in table.findings if side == "replay")
+    if any("unknown_event" in line for line in later):
+        yield (
+            "the log has events that this release cannot read and the tables do not list: where a "
+            "later release made the tables, verify them with that one"
+        )
 
 
 def _json(found: Verification) -> dict[str, object]:
     return {
         "is_clean": found.is_clean,
+        "is_outdated": found.is_outdated,
+        "unapplied": found.unapplied,
         "partitions": [
             {
                 "topic": part.partition.topic,

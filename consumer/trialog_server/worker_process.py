@@ -15,6 +15,7 @@ import structlog
 from trialog_server.postgres.pool import PoolSettings
 from trialog_server.project.generations import live_generation
 from trialog_server.project.settings import ProjectionSettings
+from trialog_server.project.unapplied import unapplied
 from trialog_server.project.worker import FAULTS, Worker
 from trialog_server.stopping import stop_on_signals, stopped_within
 from trialog_server.stores import migrate_address, open_log, pool_at
@@ -57,6 +58,7 @@ async def _project(
     )
     over = asyncio.Event()
     async with pool_at(dsn, pool_settings) as pool, open_log(settings, pool) as opened:
+        await _say_unapplied(pool)
         working = asyncio.create_task(Worker(pool, opened, projection).run(over))
         # A worker that ends by itself has a defect; nothing is left to wait for.
         working.add_done_callback(lambda _: None if over.is_set() else stop.set())
@@ -65,6 +67,21 @@ async def _project(
         finally:
             over.set()
             await working
+
+
+async def _say_unapplied(pool: Pool) -> None:
+    """Say what an older release could not read of the log and this one can: it is not in the rows.
+
+    Where Postgres is away at this moment, telemetry still shows it.
+    """
+    with contextlib.suppress(*FAULTS):
+        found = await unapplied(pool)
+        if found:
+            log.warning(
+                "events that an older release could not read are not applied; run `trialog "
+                "rebuild`, which applies them in their places",
+                records=found,
+            )
 
 
 async def _wait_replaced(looking: Pool, live: Generation, stop: asyncio.Event) -> Generation:

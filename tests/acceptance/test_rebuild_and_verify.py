@@ -14,12 +14,14 @@ import pytest
 
 import trialog
 from tests.acceptance.faulty import Faulty
+from tests.acceptance.tomorrow import log_with, release_of_tomorrow
 from tests.services.kafka import KafkaBroker
 from tests.services.trialog import ServiceProcess, TrialogService, wait_until
 from trialog_schemas.wire import partition_of
+from trialog_server.project.digests import TABLES, TableDigest, table_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(120)
@@ -42,16 +44,21 @@ def tampered(
         yield Faulty(stack.enter_context(TrialogService(folder, kafka=kafka)), broker)
 
 
-def command(tampered: Faulty, *arguments: str) -> ServiceProcess:
+def command(
+    tampered: Faulty, *arguments: str, environment: Mapping[str, str] | None = None
+) -> ServiceProcess:
     """Return a command on the service's data; not started."""
     service = tampered.service
     kafka = [] if service.kafka is None else ["--kafka", service.kafka]
-    return ServiceProcess(*arguments, "--data-dir", str(service.data_dir), *kafka)
+    data = ("--data-dir", str(service.data_dir))
+    return ServiceProcess(*arguments, *data, *kafka, environment=environment)
 
 
-def ended(tampered: Faulty, *arguments: str) -> tuple[int, list[str]]:
+def ended(
+    tampered: Faulty, *arguments: str, environment: Mapping[str, str] | None = None
+) -> tuple[int, list[str]]:
     """Run a command to its end; return status and output."""
-    with command(tampered, *arguments) as running:
+    with command(tampered, *arguments, environment=environment) as running:
         return running.wait_ended(END_TIMEOUT_S), running.output
 
 
@@ -297,3 +304,56 @@ def test_command_on_a_service_that_is_stopped_works_on_its_folder(
     assert not (service.data_dir / "postgres" / "postmaster.pid").exists()
     with service:
         assert trialog.load_run(experiment_name, "kept", session).parameters == {"lr": 0.1}
+
+
+async def digests_of(tampered: Faulty) -> dict[str, TableDigest]:
+    """Return the digest of each table that answers."""
+    schema = f"gen_{live_generation(tampered)}"
+    connection = await asyncpg.connect(tampered.service.postgres_url)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return {table: await table_digest(connection, schema, table) for table in TABLES}
+    finally:
+        await connection.close()
+
+
+# K8 K4 K6
+@ON_THE_EMBEDDED_LOG  # what a release can read is the same of any log
+async def test_events_of_a_later_release_are_listed_and_applied_by_its_rebuild(
+    tampered: Faulty, tmp_path: Path, experiment_name: str
+) -> None:
+    """Today lists them and goes on; tomorrow says what to do, and then each has its effect."""
+    session, tomorrow = session_on(tampered, tmp_path), release_of_tomorrow(tmp_path / "release")
+    with trialog.Run(experiment_name, "of-today", session) as today:
+        today.set_tags({"stage": "begun"})
+    run_id = log_with(tomorrow, tampered.service, tmp_path / "spool-2", experiment_name)
+    later = trialog.load_run(experiment_name, "of-tomorrow", session)
+    assert (later.run_id, later.status, later.tags) == (run_id, "Completed", {})
+    assert (later.parameters, later.metrics["loss"].last) == ({"lr": 0.1}, 0.5)
+    reason = "unknown_event tags_set of version 2"
+    assert [row["reason"] for row in tampered.query("SELECT reason FROM live.dead")].count(
+        reason
+    ) == 1
+    before = await digests_of(tampered)
+
+    at = ("--postgres", tampered.service.postgres_url, "--until-parent-ends")
+    with ServiceProcess("worker", *at, environment=tomorrow) as worker:
+        wait_until(lambda: any(reason in line for line in worker.output), "it says what to do")
+        assert "run `trialog rebuild`" in worker.output[-1]
+    status, output = ended(tampered, "verify", "--json", environment=tomorrow)
+    answer = answer_of(output)
+    assert (status, answer["is_clean"], answer["is_outdated"]) == (4, False, True)
+    assert answer["unapplied"] == {reason: 1}
+
+    assert ended(tampered, "rebuild", environment=tomorrow)[0] == 0
+    assert (later.tags, today.tags) == ({"stage": "done"}, {"stage": "begun"})
+    after = await digests_of(tampered)
+    assert {table for table in TABLES if after[table] != before[table]} == {"dead", "run_states"}
+    assert after["run_states"].lines == before["run_states"].lines
+    assert ended(tampered, "verify", environment=tomorrow)[0] == 0
+
+    status, output = ended(tampered, "verify")
+    assert status == 1
+    assert "where a later release made the tables, verify them with that one" in "\n".join(output)
+    assert ended(tampered, "rebuild")[0] == 0
+    assert await digests_of(tampered) == before

@@ -238,6 +238,16 @@ class Rows:
             START,
         )
 
+    async def dead(self, log_offset: int, reason: str) -> None:
+        """List a record of the events topic as one that cannot be read."""
+        await self._pool.execute(
+            "INSERT INTO gen_1.dead VALUES ($1, 0, $2, $3, $4)",
+            EVENTS_TOPIC,
+            log_offset,
+            reason,
+            START,
+        )
+
     async def rejection(self, run_id: UUID, seq: int, *, writer_id: UUID, item: int = 0) -> None:
         """Give a run a refusal at log offset seq."""
         await self._pool.execute(

@@ -73,6 +73,17 @@ async def test_telemetry_counts_requests_by_route_and_shows_the_lag(api: Api) ->
     assert "trialog_database_up 1.0" in text
 
 
+# K8
+async def test_telemetry_counts_what_an_older_release_could_not_read(api: Api) -> None:
+    """Records listed as unknown that this release reads; what nobody can read is not among them."""
+    for offset, reason in enumerate(
+        ("unknown_event tags_set of version 1", "unknown_event run_teleported of version 1", "no")
+    ):
+        await api.rows.dead(offset, reason)
+
+    assert "trialog_unapplied_records 1.0" in (await api.client.get("/metrics")).text
+
+
 # L5
 async def test_openapi_describes_every_route(api: Api) -> None:
     """The document names the routes, their answers, and no query field is a surprise."""

@@ -32,6 +32,8 @@ from trialog_schemas.wire import (
     EVENTS_TOPIC,
     RecordHeader,
     encode_raw_event,
+    first_hash,
+    head_start,
     pack_record,
 )
 from trialog_server.log.base import LogRecord, NewRecord, Partition
@@ -133,6 +135,30 @@ async def test_record_in_a_place_that_is_not_its_own_is_listed(pool: Pool) -> No
     ]
     assert await count(pool, "runs") == 0
     assert await count(pool, "parameters") == 1
+
+
+# K8
+async def test_record_is_listed_once_for_each_kind_of_event_that_is_unknown(
+    pool: Pool, log: MemoryLog
+) -> None:
+    """A later release may know the second kind and not the first: each reason has a row."""
+    writer = Writer()
+    shapes = [("run_dreamed", 1), ("tags_set", 2), ("run_dreamed", 1)]
+    events = [
+        encode_raw_event(head_start(seq, "ab" * 16, shape, 1), b"{}")
+        for seq, shape in enumerate(shapes, start=1)
+    ]
+    start = first_hash(writer.account, writer.user, RUN, writer.writer_id)
+    header = RecordHeader(writer.account, writer.user, RUN, writer.writer_id, 1, 3, start)
+    await log.append([raw(pack_record(header, events))])
+    worker = await project(pool, log)
+
+    rows = await pool.fetch("SELECT log_offset, reason FROM dead ORDER BY reason")
+    assert [tuple(row) for row in rows] == [
+        (0, "unknown_event run_dreamed of version 1"),
+        (0, "unknown_event tags_set of version 2"),
+    ]
+    assert worker.telemetry.dead == 3
 
 
 # K8

@@ -11,6 +11,8 @@ What is found and how it is located
 * A record of the log that was edited, removed, added or swapped: the partition's chain differs. The
   chain of its writer breaks at the next record, which the replay lists in table `gaps` with its
   offset; of a writer's last record the line in `writers` differs.
+* Events that an older release listed as unknown and this one reads: they are applied in the replay
+  alone. `unapplied` names them; a rebuild applies them, and nobody has edited anything.
 * A log that lost its end: the replay cannot come to the live positions; nothing is compared.
 
 An edit that was made to log, tables and chains alike is not found here: that takes a chain value
@@ -37,6 +39,7 @@ from trialog_server.project.generations import (
 )
 from trialog_server.project.log_until import LogUntil
 from trialog_server.project.rebuild import check_log, pass_positions, projecting
+from trialog_server.project.unapplied import unapplied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -91,6 +94,12 @@ class Verification:
 
     tables: list[TableCheck]
     partitions: list[PartitionCheck]
+    unapplied: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Tell whether the log is what was applied, by a release that could not read all of it."""
+        return bool(self.unapplied) and all(one.is_equal for one in self.partitions)
 
     @property
     def is_clean(self) -> bool:
@@ -115,6 +124,8 @@ async def verify(dsn: str, log: Log, on_progress: Callable[[int, int], None]) ->
     async with rebuilding(dsn) as connection, _snapshot(dsn) as looking:
         live = await live_generation(looking)
         applied = await _leases(looking, live)
+        await looking.execute(load_query("set_search_path"), live.schema_name)
+        left = await unapplied(looking)
         ends = {partition: position for partition, (position, _) in applied.items()}
         await check_log(log, ends)
         replay = await open_generation(connection, "verify", is_new=True)
@@ -133,7 +144,7 @@ async def verify(dsn: str, log: Log, on_progress: Callable[[int, int], None]) ->
         PartitionCheck(one, position, chain, replayed.get(one, (0, ""))[1])
         for one, (position, chain) in sorted(applied.items())
     ]
-    return Verification(tables, partitions)
+    return Verification(tables, partitions, left)
 
 
 async def live_chains(dsn: str) -> dict[Partition, tuple[int, str]]:

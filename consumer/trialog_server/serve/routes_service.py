@@ -12,6 +12,7 @@ from starlette.responses import Response
 from trialog_schemas.errors import UnavailableError, ValidationError
 from trialog_schemas.events import NIL_ID
 from trialog_schemas.rules import RULES_VERSION
+from trialog_schemas.versions import THIS_RELEASE
 from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
 from trialog_server.log.base import topic_partitions
 from trialog_server.read.ask import ask
@@ -68,6 +69,8 @@ class ServiceRoutes:
         telemetry = self._service.telemetry
         try:
             await self._measure_lag()
+            listed = await ask(self._service.pool, "count_dead", THIS_RELEASE.reasons())
+            telemetry.unapplied_records.set(sum(row["records"] for row in listed))
         except UnavailableError:
             # A scrape must still show the rest when the database is away.
             telemetry.is_database_up.set(0)

@@ -54,6 +54,12 @@ class Telemetry:
             ("topic", "partition"),
             registry=self.registry,
         )
+        self.unapplied_records = Gauge(
+            "trialog_unapplied_records",
+            "Records with events that an older release could not read and this one can. Not 0: run "
+            "`trialog rebuild`.",
+            registry=self.registry,
+        )
         self.is_database_up = Gauge(
             "trialog_database_up",
             "1 if Postgres and the log answered when these measurements were taken, else 0.",
