@@ -32,6 +32,7 @@ from trialog_schemas.limits import RECORD_BYTES_MAX
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, Position
 from trialog_server.log.base import NewRecord, OffsetMissing, Partition, topic_partitions
 from trialog_server.postgres.migrate import migrate
+from trialog_server.postgres.pool import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -108,6 +109,37 @@ async def test_append_by_many_tasks_keeps_each_tasks_order(log: Log) -> None:
     for task in range(8):
         own = [record.value for record in records if record.value.startswith(f"{task}:".encode())]
         assert own == [f"{task}:{number}".encode() for number in range(10)]
+
+
+# K5
+async def test_ends_at_a_time_are_behind_the_records_taken_up_to_then(log: Log) -> None:
+    """The record of that time is within, the one a millisecond later is not; empty stays empty."""
+    empty = Partition(CATALOG_TOPIC, 0)
+    for number in range(5):
+        await append_all(log, [f"{number}".encode()])
+        await asyncio.sleep(0.003)
+    records = await log.read_at(PARTITION, range(5))
+    for record in records:
+        ends = await log.ends_at([PARTITION, empty], record.at_us)
+        assert ends == {PARTITION: record.offset + 1, empty: 0}
+        assert (await log.ends_at([PARTITION], record.at_us - 1))[PARTITION] == record.offset
+    assert await log.ends_at([PARTITION], records[0].at_us - 3_600_000_000) == {PARTITION: 0}
+    assert await log.ends_at([PARTITION], records[-1].at_us + 3_600_000_000) == {PARTITION: 5}
+
+
+@pytest.mark.postgres
+async def test_embedded_log_keeps_its_time_when_the_clock_was_set_back(postgres_url: str) -> None:
+    """A log that is opened again goes on at the time of its newest record, not before it."""
+    await migrate(postgres_url)
+    store, ahead_us = EmbeddedStore(postgres_url), time.time_ns() // 1000 + 3_600_000_000
+    async with store.open() as log:
+        await append_all(log, [b"before"])
+    async with await open_pool(postgres_url) as pool:
+        await pool.execute("UPDATE trialog.log_records SET at_us = $1", ahead_us)
+    async with store.open() as log:
+        await append_all(log, [b"after"])
+        (record,) = await log.read_at(PARTITION, [1])
+    assert record.at_us == ahead_us
 
 
 async def test_append_by_two_log_objects_gives_no_offset_twice(store: LogStore, log: Log) -> None:

@@ -53,6 +53,27 @@ class ArchivedLog:
             for partition, (start, end) in bounds.items()
         }
 
+    async def ends_at(self, partitions: Collection[Partition], at_us: int) -> dict[Partition, int]:
+        """Return where each partition ended at a time: in the archive where the log is younger."""
+        ends = await self._log.ends_at(partitions, at_us)
+        bounds = await self._log.bounds(partitions)
+        for partition, (start, _) in bounds.items():
+            # The log knows nothing before its start: the time may lie there.
+            if 0 < start >= ends[partition]:
+                ends[partition] = await self._archived_end(partition, start, at_us)
+        return ends
+
+    async def _archived_end(self, partition: Partition, end: int, at_us: int) -> int:
+        """Return the first archived offset before an end whose record came later than a time."""
+        await self._segment(partition, end - 1)
+        segments = () if self._manifest is None else self._manifest.segments.get(partition, ())
+        for segment in segments:
+            if segment.last_at_us > at_us:
+                records = await self._archive.records(partition, segment)
+                later = (record.offset for record in records if record.at_us > at_us)
+                return min(next(later, segment.end), end)
+        return end
+
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
         wanted = sorted(set(offsets))

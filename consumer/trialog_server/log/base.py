@@ -9,6 +9,7 @@ What holds for every adapter
 ----------------------------
 * Offsets of a partition are 0, 1, 2 … without holes, in the order in which readers see them. What
   `drop_before` has removed is missing at the beginning alone.
+* The times of a partition's records do not go back, as far as the adapter can see to it.
 * When `append` returns, the records survive SIGKILL of every process, the store's own included.
 * When `append` raises `UnavailableError`, any part of the records may be in the log nevertheless;
   appending all of them again is right, because the projection drops duplicates by their seq.
@@ -124,6 +125,14 @@ class Log(Protocol):
 
     async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
         """Return of each partition the first offset that is there and the next record's.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        ...
+
+    async def ends_at(self, partitions: Collection[Partition], at_us: int) -> dict[Partition, int]:
+        """Return where each partition ended at a time: the first offset that the log took later.
 
         Raises:
             UnavailableError: the store does not answer.

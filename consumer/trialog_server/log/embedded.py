@@ -127,6 +127,10 @@ class EmbeddedLog:
         """Return of each partition the first offset that is there and the next record's."""
         return await self._table.bounds(partitions)
 
+    async def ends_at(self, partitions: Collection[Partition], at_us: int) -> dict[Partition, int]:
+        """Return where each partition ended at a time: the first offset that the log took later."""
+        return await self._table.ends_at(partitions, at_us)
+
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
         records = await self._table.read_at(partition, offsets)
@@ -192,7 +196,10 @@ class EmbeddedLog:
     async def _commit(self, records: Sequence[NewRecord]) -> list[Position]:
         for _ in range(_COUNTS_MAX):
             if self._ends is None:
-                bounds = await self._table.bounds(topic_partitions(self))
+                partitions = topic_partitions(self)
+                bounds = await self._table.bounds(partitions)
+                # A machine's clock may have been set back while no service ran.
+                self._last_at_us = max(self._last_at_us, await self._table.last_at_us(partitions))
                 self._ends = {partition: end for partition, (_, end) in bounds.items()}
             ends = dict(self._ends)
             rows = self._rows(records, ends)

@@ -178,16 +178,24 @@ class KafkaLog:
         async with self._lookup_lock:
             return await self._lookup.bounds(partitions)
 
+    async def ends_at(self, partitions: Collection[Partition], at_us: int) -> dict[Partition, int]:
+        """Return where each partition ended at a time; the broker counts in milliseconds."""
+        # A broker takes negative times for words: -1 is the end, -2 the start.
+        later_ms = max(at_us // _US_PER_MS + 1, 0)
+        async with self._lookup_lock:
+            return await self._lookup.ends_at(partitions, later_ms)
+
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
-        wanted = sorted(set(offsets))
+        asked = set(offsets)
+        wanted = sorted(asked)
         async with self._lookup_lock:
             start, end = (await self._lookup.bounds([partition]))[partition]
             found: dict[int, LogRecord] = {}
             for offset in wanted:
                 if offset not in found and start <= offset < end:
                     records = await self._lookup.read_from(partition, offset)
-                    found |= {record.offset: record for record in records}
+                    found |= {one.offset: one for one in records if one.offset in asked}
                 if offset not in found:
                     raise OffsetMissing(partition, offset, start, end)
         return [found[offset] for offset in wanted]
@@ -353,6 +361,20 @@ class _Connection:
         return {
             partition: (starts[place], ends[place])
             for partition, place in zip(partitions, asked, strict=True)
+        }
+
+    async def ends_at(
+        self, partitions: Collection[Partition], later_ms: int
+    ) -> dict[Partition, int]:
+        """Return of each partition the first offset from a time on, or its end."""
+        asked = {partition: self._settings.place(partition) for partition in partitions}
+        async with self._answering() as consumer:
+            # First the ends: what comes after this look has come later than any time before it.
+            ends = await consumer.end_offsets(list(asked.values()))
+            later = await consumer.offsets_for_times(dict.fromkeys(asked.values(), later_ms))
+        return {
+            partition: ends[place] if later[place] is None else later[place].offset
+            for partition, place in asked.items()
         }
 
     async def drop(self) -> None:

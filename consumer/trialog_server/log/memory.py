@@ -24,7 +24,7 @@ from trialog_server.log.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from trialog_server.log.base import NewRecord
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class MemoryLog:
     """A log that lives as long as this object.
 
-    `is_away = True` makes every call raise `UnavailableError`, as a stopped store does.
+    `is_away = True` makes every call raise `UnavailableError`, as a stopped store does; `clock`
+    says in microseconds when a record is taken.
     """
 
     def __init__(self, events_partitions: int = LAPTOP_PARTITIONS) -> None:
@@ -41,13 +42,14 @@ class MemoryLog:
         self._starts: dict[Partition, int] = defaultdict(int)
         self._appended = asyncio.Event()
         self.is_away = False
+        self.clock: Callable[[], int] = lambda: time.time_ns() // 1000
 
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         """Store the records; return their positions."""
         check_sizes(records)
         self.check_here()
         positions = []
-        at_us = time.time_ns() // 1000
+        at_us = self.clock()
         for record in records:
             partition = partition_for(self, record)
             stored = self._records[partition]
@@ -66,6 +68,16 @@ class MemoryLog:
         """Return of each partition the first offset that is there and the next record's."""
         self.check_here()
         return {one: (self.start(one), self.end(one)) for one in partitions}
+
+    async def ends_at(self, partitions: Collection[Partition], at_us: int) -> dict[Partition, int]:
+        """Return where each partition ended at a time."""
+        self.check_here()
+        found = {}
+        for partition in partitions:
+            stored = self._records[partition]
+            later = (record.offset for record in stored if record.at_us > at_us)
+            found[partition] = next(later, self.end(partition))
+        return found
 
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""

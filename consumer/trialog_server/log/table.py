@@ -118,6 +118,29 @@ class LogTable:
                     load_query("log_remove"), *partition, end, timeout=self._answer_timeout_s
                 )
 
+    async def ends_at(self, partitions: Collection[Partition], at_us: int) -> dict[Partition, int]:
+        """Return of each partition the first offset whose record came later than a time."""
+        with postgres_away():
+            rows = await self.pool.fetch(
+                load_query("log_ends_at"),
+                [partition.topic for partition in partitions],
+                [partition.number for partition in partitions],
+                at_us,
+                timeout=self._answer_timeout_s,
+            )
+        return {Partition(topic, number): end for topic, number, end in rows}
+
+    async def last_at_us(self, partitions: Collection[Partition]) -> int:
+        """Return the time of the newest record of some partitions, 0 where they are empty."""
+        with postgres_away():
+            newest = await self.pool.fetchval(
+                load_query("log_last_at"),
+                [partition.topic for partition in partitions],
+                [partition.number for partition in partitions],
+                timeout=self._answer_timeout_s,
+            )
+        return int(newest)
+
     async def notify(self, changed: Collection[Partition]) -> None:
         """Wake the readers of other processes that wait for these partitions."""
         names = [f"{SHORT_NAME_BY_TOPIC[topic]}:{number}" for topic, number in changed]

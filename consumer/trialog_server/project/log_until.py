@@ -76,6 +76,13 @@ class LogUntil:
             for partition, (start, end) in bounds.items()
         }
 
+    async def ends_at(self, partitions: Collection[Partition], at_us: int) -> dict[Partition, int]:
+        """Return where each partition ended at a time, at most where it ends here."""
+        ends = await self._log.ends_at(partitions, at_us)
+        return {
+            partition: min(end, self._ends.get(partition, 0)) for partition, end in ends.items()
+        }
+
     async def read_at(self, partition: Partition, offsets: Sequence[int]) -> list[LogRecord]:
         """Return the records at the given offsets, in ascending order of offset."""
         return await self._log.read_at(partition, offsets)
