@@ -175,6 +175,7 @@ def _routes() -> set[str]:
     """Method and path of every route but the page's files; HEAD stands for GET where both are."""
     app = build_app(
         pool=None,  # type: ignore[arg-type]  # no question is asked
+        dsn="",
         log=MemoryLog(),
         store=ArtifactStore.in_memory(),
         access=AccessPolicy(),

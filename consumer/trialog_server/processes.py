@@ -105,6 +105,7 @@ async def _serve(settings: ServerSettings, parts: Parts, api: _Api) -> None:
     """Serve the HTTP API until `api.stop` is set; call `api.on_ready` when it answers."""
     app = build_app(
         pool=parts.pool,
+        dsn=parts.dsn,
         log=parts.log,
         store=ArtifactStore.at_url(settings.artifacts_url),
         access=AccessPolicy(host=settings.host, api_key=settings.api_key),

@@ -106,6 +106,7 @@ class Parts:
     """What the API stands on."""
 
     pool: Pool
+    dsn: str
     log: Log
 
 
@@ -114,7 +115,7 @@ async def open_parts(settings: ServerSettings, dsn: str) -> AsyncIterator[Parts]
     """Give what the API stands on, on a migrated database."""
     pool_settings = PoolSettings(application_name="trialog-api", connections_max=16)
     async with pool_at(dsn, pool_settings) as pool, open_log(settings, pool) as opened:
-        yield Parts(pool, opened)
+        yield Parts(pool, dsn, opened)
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@
     │   ├── RunRejectedError            `wait()` found refusals; `.rejections` lists them
     │   ├── AccessRefusedError          the service does not know this key, host or origin
     │   └── UnavailableError            the log or the service cannot be reached; try again later
+    │       └── SnapshotPendingError    tables of the past are being made; the SDK waits for them
     ├── WireError                       bytes that are not an event; `.reason` says why
     ├── SpoolError                      a spool file is damaged or cannot be used
     └── InternalError                   a defect of trialog itself
@@ -193,6 +194,12 @@ class UnavailableError(ClientError):
     code = "ServiceUnavailable"
 
 
+class SnapshotPendingError(UnavailableError):
+    """The tables as they were at a moment are being made from the log; ask again."""
+
+    code = "SnapshotPending"
+
+
 class WireError(TrialogError):
     """Bytes that are not an event of a version we read; `reason` is one short phrase."""
 
@@ -225,6 +232,7 @@ _BY_CODE: dict[str, type[ClientError]] = {
         ResourceNotFoundError,
         AccessRefusedError,
         UnavailableError,
+        SnapshotPendingError,
     )
 }
 

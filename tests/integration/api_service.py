@@ -68,6 +68,7 @@ async def open_api(
         log, policy = log or MemoryLog(), limits or Limits()
         app = build_app(
             pool=pool,
+            dsn=postgres_url,
             log=log,
             store=ArtifactStore.in_folder(folder),
             access=access or AccessPolicy(),

@@ -19,6 +19,7 @@ from trialog_server.artifacts import ArtifactStore
 from trialog_server.ingest.gateway import Gateway
 from trialog_server.ingest.run_streams import RunStreams
 from trialog_server.log.base import Partition
+from trialog_server.project.snapshots import Snapshots
 from trialog_server.read.log_ends import LogEnds
 from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.mlflow.log_arguments import LogBatchArguments
@@ -228,6 +229,7 @@ async def test_write_that_is_not_applied_in_time_is_no_silent_success(
         store=ArtifactStore.in_memory(),
         terms=Terms(),
         applied=AppliedPositions(api.pool),
+        snapshots=Snapshots(api.pool, "", api.log),
         telemetry=Telemetry(),
     )
     writes = RunWrites(service, "default", wait_s=0.0)

@@ -151,6 +151,11 @@ ROWS = [
         "told by a later service",
     ),
     Row(
+        errors.SnapshotPendingError,
+        raised(error_from_code("SnapshotPending", "12 % is done")),
+        "12 % is done",
+    ),
+    Row(
         errors.WireError,
         lambda _folder: unpack_header(b"x" * 100),
         "bytes that do not start with TLOG",

@@ -6,9 +6,9 @@ the server. What the callers see of it is one error: `UnavailableError`.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
 import orjson
@@ -16,7 +16,8 @@ import orjson
 from trialog_schemas.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
     from typing import TypeAlias
 
     from asyncpg.pool import PoolConnectionProxy
@@ -38,6 +39,26 @@ POSTGRES_AWAY: tuple[type[Exception], ...] = (
 
 _JSONB_VERSION = b"\x01"
 """The byte that leads every jsonb value in Postgres' binary format."""
+
+
+class Tables(Protocol):
+    """Whatever gives connections that see a set of read-model tables; every pool does."""
+
+    def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
+        """Give a connection for the time of a block."""
+        ...
+
+
+class OneConnection:
+    """Tables as one connection sees them, which is taken already; for one task after the other."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[Connection]:  # noqa: ASYNC109  a pool's way to be asked
+        """Give the connection."""
+        yield self._connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

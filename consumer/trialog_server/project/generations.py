@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trialog_server.postgres.pool import Connection, Pool
 
 Status = Literal["live", "building", "old"]
-Purpose = Literal["rebuild", "verify"]
+Purpose = Literal["rebuild", "verify", "snapshot"]
 
 REBUILD_LOCK = MIGRATION_LOCK + 1
 """Key of the advisory lock that only one rebuild of a database holds."""

@@ -104,7 +104,11 @@ async def rebuild(
 
 @contextlib.asynccontextmanager
 async def projecting(
-    dsn: str, log: Log, generation: Generation, settings: ProjectionSettings | None = None
+    dsn: str,
+    log: Log,
+    generation: Generation,
+    settings: ProjectionSettings | None = None,
+    connections_max: int = 8,
 ) -> AsyncIterator[Worker]:
     """Run a worker of a generation for as long as the block lasts.
 
@@ -114,7 +118,12 @@ async def projecting(
         generation=generation.number, schema_name=generation.schema_name
     )
     pool: Pool = await open_pool(
-        dsn, PoolSettings(application_name="trialog rebuild", search_path=chosen.search_path)
+        dsn,
+        PoolSettings(
+            application_name=f"trialog {generation.purpose}",
+            search_path=chosen.search_path,
+            connections_max=connections_max,
+        ),
     )
     worker, stop = Worker(pool, log, chosen), asyncio.Event()
     try:

@@ -17,20 +17,20 @@ from trialog_server.postgres.queries import load_query
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
 
 ACQUIRE_TIMEOUT_S = 5.0
 """How long a question waits for a free connection before the service says it is busy."""
 
 
-async def ask(pool: Pool, query_name: str, *arguments: object) -> Sequence[asyncpg.Record]:
+async def ask(tables: Tables, query_name: str, *arguments: object) -> Sequence[asyncpg.Record]:
     """Run the query of that name and return its rows.
 
     Raises:
         UnavailableError: Postgres cannot be reached or does not answer in time.
     """
     with answering():
-        async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        async with tables.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             return await connection.fetch(load_query(query_name), *arguments)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
 
 NEAR_NAMES_MAX = 200
 """How many of the newest names are looked through for a "did you mean"."""
@@ -52,11 +52,11 @@ class ExperimentPage:
     total: int
 
 
-async def list_experiments(pool: Pool, account: str, request: PageRequest) -> ExperimentPage:
+async def list_experiments(tables: Tables, account: str, request: PageRequest) -> ExperimentPage:
     """Return one page of the account's live experiments."""
     place = place_of(request, 1)
     rows = await ask(
-        pool,
+        tables,
         "list_experiments",
         account,
         request.order,
@@ -74,20 +74,20 @@ async def list_experiments(pool: Pool, account: str, request: PageRequest) -> Ex
     return ExperimentPage(shown_ones, token, rows[0]["total"])
 
 
-async def get_experiment(pool: Pool, account: str, name: str) -> ExperimentView:
+async def get_experiment(tables: Tables, account: str, name: str) -> ExperimentView:
     """Return the live experiment of that name.
 
     Raises:
         ResourceNotFoundError: there is none; the message names a near one.
     """
-    rows = await ask(pool, "get_experiment", account, name, None, None)
+    rows = await ask(tables, "get_experiment", account, name, None, None)
     if not rows:
-        raise await experiment_not_found(pool, account, name)
+        raise await experiment_not_found(tables, account, name)
     return experiment_from_row(rows[0])
 
 
 async def find_experiment(
-    pool: Pool,
+    tables: Tables,
     account: str,
     *,
     name: str | None = None,
@@ -95,13 +95,13 @@ async def find_experiment(
     number: int | None = None,
 ) -> ExperimentView | None:
     """Return the live experiment of that name, that id or that number, or None."""
-    rows = await ask(pool, "get_experiment", account, name, experiment_id, number)
+    rows = await ask(tables, "get_experiment", account, name, experiment_id, number)
     return experiment_from_row(rows[0]) if rows else None
 
 
-async def experiment_not_found(pool: Pool, account: str, name: str) -> ResourceNotFoundError:
+async def experiment_not_found(tables: Tables, account: str, name: str) -> ResourceNotFoundError:
     """Return the error for an unknown experiment, with a near name if there is one."""
-    rows = await ask(pool, "near_names", account, NEAR_NAMES_MAX)
+    rows = await ask(tables, "near_names", account, NEAR_NAMES_MAX)
     hint = did_you_mean(name, [row["name"] for row in rows])
     return ResourceNotFoundError(
         f"experiment {shown(name)} does not exist{hint or '; the list shows which there are'}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
 
 VERSION_END = 2**31
 """Versions are signed 32-bit integers from 0 on."""
@@ -33,7 +33,7 @@ class ArtifactPage:
 
 
 async def list_artifacts(
-    pool: Pool,
+    tables: Tables,
     account: str,
     run_id: UUID,
     *,
@@ -44,7 +44,7 @@ async def list_artifacts(
     """Return a page of every version of every artifact.
 
     Args:
-        pool: asks Postgres.
+        tables: asks Postgres.
         account, run_id: whose artifacts.
         max_results: 1–100 versions.
         next_token: of the page before.
@@ -55,7 +55,7 @@ async def list_artifacts(
     """
     check_page_size(max_results)
     after = _place_of(next_token)
-    rows = await ask(pool, "list_artifacts", account, run_id, *after, max_results + 1, is_output)
+    rows = await ask(tables, "list_artifacts", account, run_id, *after, max_results + 1, is_output)
     if not rows:
         raise run_not_found(run_id)
     found = tuple(_artifact(row) for row in rows if row["name"] is not None)
@@ -67,19 +67,19 @@ async def list_artifacts(
 
 
 async def get_artifact(
-    pool: Pool, account: str, run_id: UUID, name: str, version: int | None = None
+    tables: Tables, account: str, run_id: UUID, name: str, version: int | None = None
 ) -> ArtifactView:
     """Return one version of an artifact; None is the newest.
 
     Raises:
         ResourceNotFoundError: there is no such run, artifact or version.
     """
-    rows = await ask(pool, "get_artifact", account, run_id, name, version)
+    rows = await ask(tables, "get_artifact", account, run_id, name, version)
     if not rows:
         raise run_not_found(run_id)
     if rows[0]["name"] is None:
         which = "" if version is None else f" in version {version}"
-        near = await ask(pool, "near_artifact_names", run_id, NEAR_NAMES_MAX)
+        near = await ask(tables, "near_artifact_names", run_id, NEAR_NAMES_MAX)
         others = [row["name"] for row in near if row["name"] != name]
         hint = did_you_mean(name, others) or "; list its artifacts to see which it has"
         raise ResourceNotFoundError(

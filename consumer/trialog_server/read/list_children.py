@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,12 @@ class ChildPage:
 
 
 async def list_children(
-    pool: Pool, account: str, run_id: UUID, *, max_results: int = 100, next_token: str | None = None
+    tables: Tables,
+    account: str,
+    run_id: UUID,
+    *,
+    max_results: int = 100,
+    next_token: str | None = None,
 ) -> ChildPage:
     """Return a page of the live children of a run.
 
@@ -47,7 +52,7 @@ async def list_children(
     request = PageRequest("CreationTime", "Ascending", max_results, next_token)
     place = place_of(request, 2)
     after = (place.time, *place.created)
-    rows = await ask(pool, "list_children", account, run_id, *after, max_results + 1)
+    rows = await ask(tables, "list_children", account, run_id, *after, max_results + 1)
     if not rows:
         raise run_not_found(run_id)
     found = [row for row in rows if row["run_id"] is not None]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
 
 WRITER_REJECTIONS_MAX = 1000
 """Refusals of one writer in one answer: a wait shows the first ones, the run's list has all."""
@@ -56,7 +56,12 @@ class RejectionPage:
 
 
 async def list_rejections(
-    pool: Pool, account: str, run_id: UUID, *, max_results: int = 100, next_token: str | None = None
+    tables: Tables,
+    account: str,
+    run_id: UUID,
+    *,
+    max_results: int = 100,
+    next_token: str | None = None,
 ) -> RejectionPage:
     """Return a page of the run's refusals; those of a deleted run stay readable.
 
@@ -65,7 +70,7 @@ async def list_rejections(
     """
     check_page_size(max_results)
     after = _place_of(next_token)
-    rows = await ask(pool, "list_rejections", account, run_id, *after, max_results + 1)
+    rows = await ask(tables, "list_rejections", account, run_id, *after, max_results + 1)
     if not rows and next_token is None:
         raise run_not_found(run_id)
     found = rejections_from_rows(rows)
@@ -80,11 +85,11 @@ async def list_rejections(
 
 
 async def writer_rejections(
-    pool: Pool, run_ids: Sequence[str], writer_id: str, seqs: tuple[int, int] = (1, SEQ_MAX)
+    tables: Tables, run_ids: Sequence[str], writer_id: str, seqs: tuple[int, int] = (1, SEQ_MAX)
 ) -> tuple[RejectionView, ...]:
     """Return the first refusals of a writer's events, of the first to the last seq given."""
     rows = await ask(
-        pool, "writer_rejections", list(run_ids), writer_id, *seqs, WRITER_REJECTIONS_MAX
+        tables, "writer_rejections", list(run_ids), writer_id, *seqs, WRITER_REJECTIONS_MAX
     )
     return rejections_from_rows(rows)
 

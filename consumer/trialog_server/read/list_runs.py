@@ -13,11 +13,11 @@ from trialog_server.read.runs import PAGE_METRICS_MAX, RunPage, RunView, run_fro
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
 
 
 async def list_runs(
-    pool: Pool, account: str, experiment_name: str, request: PageRequest
+    tables: Tables, account: str, experiment_name: str, request: PageRequest
 ) -> RunPage:
     """Return one page of the experiment's live runs, in one query.
 
@@ -28,7 +28,7 @@ async def list_runs(
     """
     place = place_of(request, 2)
     rows = await ask(
-        pool,
+        tables,
         "list_runs",
         account,
         experiment_name,
@@ -40,7 +40,7 @@ async def list_runs(
         PAGE_METRICS_MAX,
     )
     if not rows:
-        raise await experiment_not_found(pool, account, experiment_name)
+        raise await experiment_not_found(tables, account, experiment_name)
     found, token = [row for row in rows if row["run_id"] is not None], None
     if found and found[0]["found"] > len(found):
         last = found[-1]
@@ -50,38 +50,40 @@ async def list_runs(
 
 
 async def find_run(
-    pool: Pool, account: str, run_id: UUID | str, *, with_deleted: bool = False
+    tables: Tables, account: str, run_id: UUID | str, *, with_deleted: bool = False
 ) -> RunView | None:
     """Return the run of that id, or None; a deleted one only if it is asked for."""
-    rows = await ask(pool, "get_run", account, run_id, None, None, with_deleted)
+    rows = await ask(tables, "get_run", account, run_id, None, None, with_deleted)
     return run_from_row(rows[0]) if rows and rows[0]["run_id"] is not None else None
 
 
-async def get_run(pool: Pool, account: str, run_id: UUID) -> RunView:
+async def get_run(tables: Tables, account: str, run_id: UUID) -> RunView:
     """Return the live run of that id.
 
     Raises:
         ResourceNotFoundError: there is none.
     """
-    run = await find_run(pool, account, run_id)
+    run = await find_run(tables, account, run_id)
     if run is None:
         raise run_not_found(run_id)
     return run
 
 
-async def get_run_by_name(pool: Pool, account: str, experiment_name: str, run_name: str) -> RunView:
+async def get_run_by_name(
+    tables: Tables, account: str, experiment_name: str, run_name: str
+) -> RunView:
     """Return the live run of that name; of several with one name, the newest.
 
     Raises:
         ResourceNotFoundError: there is no such experiment or run; the message names a near one.
     """
-    rows = await ask(pool, "get_run", account, None, experiment_name, run_name, False)
+    rows = await ask(tables, "get_run", account, None, experiment_name, run_name, False)
     if rows and rows[0]["run_id"] is not None:
         return run_from_row(rows[0])
-    found = await ask(pool, "get_experiment", account, experiment_name, None, None)
+    found = await ask(tables, "get_experiment", account, experiment_name, None, None)
     if not found:
-        raise await experiment_not_found(pool, account, experiment_name)
-    near = await ask(pool, "near_run_names", found[0]["experiment_id"], NEAR_NAMES_MAX)
+        raise await experiment_not_found(tables, account, experiment_name)
+    near = await ask(tables, "near_run_names", found[0]["experiment_id"], NEAR_NAMES_MAX)
     hint = did_you_mean(run_name, [row["name"] for row in near])
     raise ResourceNotFoundError(
         f"experiment {experiment_name!r} has no run {shown(run_name)}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Unsigned: TypeAlias = npt.NDArray[np.uint64]
     Floats: TypeAlias = npt.NDArray[np.float64]
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
 
 SERIES_PAGE_MAX = 100_000
 """Points of one page: 2.4 MB packed, about 4 MB as JSON."""
@@ -83,7 +83,7 @@ class Buckets:
 
 
 async def metric_series(
-    pool: Pool,
+    tables: Tables,
     run: tuple[str, UUID],
     name: str,
     *,
@@ -98,12 +98,12 @@ async def metric_series(
         ResourceNotFoundError: there is no such run or metric.
     """
     start, end = _span_of(next_token)
-    rows = await ask(pool, "metric_series", *run, name, end)
-    await _check_found(pool, rows, "data", (run[1], name))
+    rows = await ask(tables, "metric_series", *run, name, end)
+    await _check_found(tables, rows, "data", (run[1], name))
     return await asyncio.to_thread(_series_page, name, rows, start, points_max)
 
 
-async def metric_buckets(pool: Pool, run: tuple[str, UUID], name: str, columns: int) -> Buckets:
+async def metric_buckets(tables: Tables, run: tuple[str, UUID], name: str, columns: int) -> Buckets:
     """Return the series reduced to at most so many columns.
 
     Raises:
@@ -116,8 +116,8 @@ async def metric_buckets(pool: Pool, run: tuple[str, UUID], name: str, columns: 
             value=columns,
             limit=f"1..{BUCKETS_MAX}",
         )
-    rows = await ask(pool, "metric_buckets", *run, name)
-    await _check_found(pool, rows, "steps", (run[1], name))
+    rows = await ask(tables, "metric_buckets", *run, name)
+    await _check_found(tables, rows, "steps", (run[1], name))
     return await asyncio.to_thread(_buckets_of_rows, name, rows, columns)
 
 
@@ -218,13 +218,13 @@ def _span_of(token: str | None) -> tuple[int, int]:
 
 
 async def _check_found(
-    pool: Pool, rows: Sequence[asyncpg.Record], column: str, wanted: tuple[UUID, str]
+    tables: Tables, rows: Sequence[asyncpg.Record], column: str, wanted: tuple[UUID, str]
 ) -> None:
     run_id, name = wanted
     if not rows:
         raise run_not_found(run_id)
     if rows[0][column] is None:
-        near = await ask(pool, "near_metric_names", run_id, name, NEAR_NAMES_MAX // 2)
+        near = await ask(tables, "near_metric_names", run_id, name, NEAR_NAMES_MAX // 2)
         hint = did_you_mean(name, [row["name"] for row in near])
         raise ResourceNotFoundError(
             f"run {run_id.hex!r} has no metric {shown(name)}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from trialog_schemas.events import Body, Event
     from trialog_server.log.base import Log, LogRecord
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
     from trialog_server.read.list_rejections import RejectionView
 
     Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -77,7 +77,7 @@ class EventPage:
 
 
 async def run_events(
-    pool: Pool,
+    tables: Tables,
     log: Log,
     run: tuple[str, UUID],
     *,
@@ -93,13 +93,13 @@ async def run_events(
     check_page_size(records_max)
     account, run_id = run
     after = _place_of(next_token)
-    rows = await ask(pool, "run_events", account, run_id, *after, records_max + 1)
+    rows = await ask(tables, "run_events", account, run_id, *after, records_max + 1)
     if not rows and next_token is None:
         raise run_not_found(run_id)
     found = [row for row in rows if row["topic"] is not None]
     records = await _read_records(log, found[:records_max])
     places = found[: len(records)]
-    refused = await _rejections(pool, run_id, places)
+    refused = await _rejections(tables, run_id, places)
     events = tuple(view for record in records for view in _views(record, run_id.hex, refused))
     token = None
     if len(found) > len(places):
@@ -126,11 +126,11 @@ async def _read_records(log: Log, places: Sequence[asyncpg.Record]) -> list[LogR
 
 
 async def _rejections(
-    pool: Pool, run_id: UUID, places: Sequence[asyncpg.Record]
+    tables: Tables, run_id: UUID, places: Sequence[asyncpg.Record]
 ) -> dict[tuple[str, int], tuple[RejectionView, ...]]:
     """Return the refusals of the events in those records, by writer and seq."""
     rows = await ask(
-        pool,
+        tables,
         "record_rejections",
         run_id,
         [place["topic"] for place in places],

@@ -17,7 +17,7 @@ from trialog_server.read.runs import PAGE_METRICS_MAX, RunPage, run_from_row
 if TYPE_CHECKING:
     import asyncpg
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Tables
     from trialog_server.read.run_filter import Order
 
 
@@ -49,7 +49,9 @@ class _SortPlace:
     seq: int | None = None
 
 
-async def search_runs(pool: Pool, account: str, experiment_name: str, search: RunSearch) -> RunPage:
+async def search_runs(
+    tables: Tables, account: str, experiment_name: str, search: RunSearch
+) -> RunPage:
     """Return one page of the live runs that meet every condition, in one query.
 
     It holds fewer than asked for where they have very many metrics, and then a next token.
@@ -64,10 +66,10 @@ async def search_runs(pool: Pool, account: str, experiment_name: str, search: Ru
         # An index has this order: a page of it is read without looking at all the other runs.
         direction = "Descending" if order.is_descending else "Ascending"
         page = PageRequest(_LISTED[order.field], direction, search.max_results, search.next_token)
-        return await list_runs(pool, account, experiment_name, page)
+        return await list_runs(tables, account, experiment_name, page)
     after = _place_of(order, search.next_token)
     rows = await ask(
-        pool,
+        tables,
         "search_runs",
         account,
         experiment_name,
@@ -91,7 +93,7 @@ async def search_runs(pool: Pool, account: str, experiment_name: str, search: Ru
         PAGE_METRICS_MAX,
     )
     if not rows:
-        raise await experiment_not_found(pool, account, experiment_name)
+        raise await experiment_not_found(tables, account, experiment_name)
     found = [row for row in rows if row["run_id"] is not None]
     is_last = not found or found[0]["found"] == len(found)
     token = None if is_last else _token_after(order, found[-1])

@@ -15,6 +15,7 @@ from fastapi import Depends, FastAPI
 
 from trialog_server.ingest.gateway import Gateway
 from trialog_server.ingest.run_streams import RunStreams
+from trialog_server.project.snapshots import Snapshots
 from trialog_server.read.log_ends import LogEnds
 from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.access import AccessGate
@@ -49,11 +50,12 @@ if TYPE_CHECKING:
 
 
 def build_app(
-    *, pool: Pool, log: Log, store: ArtifactStore, access: AccessPolicy, terms: Terms
+    *, pool: Pool, dsn: str, log: Log, store: ArtifactStore, access: AccessPolicy, terms: Terms
 ) -> Starlette:
     """Return the application; its lifespan keeps the listening for applied positions going.
 
-    Pool, log and store belong to the caller, who closes them after the application has ended.
+    Pool, log and store belong to the caller, who closes them after the application has ended. `dsn`
+    is the address of the same database, for tables beside the live ones.
     """
     service = Service(
         pool=pool,
@@ -64,6 +66,7 @@ def build_app(
         store=store,
         terms=terms,
         applied=AppliedPositions(pool),
+        snapshots=Snapshots(pool, dsn, log),
         telemetry=Telemetry(),
     )
     app = FastAPI(
@@ -108,12 +111,16 @@ def _lifespan_of(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        listening = asyncio.create_task(service.applied.run(), name="applied positions")
+        tasks = [
+            asyncio.create_task(service.applied.run(), name="applied positions"),
+            asyncio.create_task(service.snapshots.keep_tidy(), name="old snapshots"),
+        ]
         try:
             yield
         finally:
-            listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await listening
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     return lifespan

@@ -44,6 +44,17 @@ WaitS: TypeAlias = Annotated[
     float, Query(ge=0, le=WAIT_S_MAX, allow_inf_nan=False, description="seconds to wait")
 ]
 
+AS_OF_CHARS_MAX = 40 * POSITIONS_MAX
+
+AsOf: TypeAlias = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=AS_OF_CHARS_MAX,
+        description="as it was at a time, or when these positions were the newest",
+    ),
+]
+
 _Token: TypeAlias = Annotated[str | None, Field(max_length=TOKEN_CHARS_MAX)]
 _PageSize: TypeAlias = Annotated[int, Field(ge=1, le=PAGE_MAX)]
 
@@ -57,7 +68,13 @@ class PageQuery(BaseModel):
     next_token: _Token = None
 
 
-class ListQuery(PageQuery):
+class PastPageQuery(PageQuery):
+    """The query of a page that may be asked for as of a moment."""
+
+    as_of: AsOf = None
+
+
+class ListQuery(PastPageQuery):
     """The query of a sorted list."""
 
     sort_by: Literal["CreationTime", "Name"] = "CreationTime"

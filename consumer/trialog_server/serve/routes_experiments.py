@@ -12,13 +12,13 @@ from trialog_server.read.experiments import get_experiment, list_experiments
 from trialog_server.read.list_runs import get_run_by_name, list_runs
 from trialog_server.read.search_runs import RunSearch, search_runs
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.as_of import ByName, asking
 from trialog_server.serve.questions import (
+    AsOf,
     ListQuery,
     SearchBody,
     check_lookup_name,
-    quiet_since,
     read_json_body,
-    wait_for_positions,
 )
 from trialog_server.serve.shapes import (
     ExperimentJSON,
@@ -26,14 +26,12 @@ from trialog_server.serve.shapes import (
     RunJSON,
     RunPageJSON,
     experiment_json,
-    json_response,
     run_json,
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from trialog_server.read.runs import RunPage
+    from trialog_server.serve.as_of import Asked
     from trialog_server.serve.service import Service
 
 _SEARCH_BODY = {
@@ -78,62 +76,54 @@ class ExperimentRoutes:
 
     async def list_all(self, request: Request, query: Annotated[ListQuery, Query()]) -> Response:
         """List a page of the experiments."""
-        await wait_for_positions(self._service, request)
-        page = await list_experiments(self._service.pool, caller_of(request).account, query.page())
+        async with asking(self._service, request, query.as_of) as asked:
+            page = await list_experiments(asked.tables, caller_of(request).account, query.page())
         content: ExperimentPageJSON = {
             "experiments": [experiment_json(experiment) for experiment in page.experiments],
             "next_token": page.next_token,
             "total": page.total,
         }
-        return json_response(content)
+        return asked.answer(content)
 
-    async def get_one(self, request: Request, name: str) -> Response:
+    async def get_one(self, request: Request, name: str, as_of: AsOf = None) -> Response:
         """Show one experiment."""
-        await wait_for_positions(self._service, request)
         check_lookup_name("experiment_name", name)
-        account = caller_of(request).account
-        return json_response(
-            experiment_json(await get_experiment(self._service.pool, account, name))
-        )
+        async with asking(self._service, request, as_of) as asked:
+            found = await get_experiment(asked.tables, caller_of(request).account, name)
+        return asked.answer(experiment_json(found))
 
     async def runs(
         self, request: Request, name: str, query: Annotated[ListQuery, Query()]
     ) -> Response:
         """List a page of an experiment's runs with parameters, metric summaries and artifacts."""
-        await wait_for_positions(self._service, request)
         check_lookup_name("experiment_name", name)
-        account = caller_of(request).account
-        page = await list_runs(self._service.pool, account, name, query.page())
-        return _page_response(page, quiet_since(self._service))
+        async with asking(self._service, request, query.as_of, ByName(name)) as asked:
+            page = await list_runs(asked.tables, caller_of(request).account, name, query.page())
+        return _page_response(page, asked)
 
-    async def run(self, request: Request, name: str, run_name: str) -> Response:
+    async def run(self, request: Request, name: str, run_name: str, as_of: AsOf = None) -> Response:
         """Show one run by its name; of several with one name, the newest."""
-        await wait_for_positions(self._service, request)
         check_lookup_name("experiment_name", name)
         check_lookup_name("run_name", run_name)
-        account = caller_of(request).account
-        return json_response(
-            run_json(
-                await get_run_by_name(self._service.pool, account, name, run_name),
-                quiet_since(self._service),
-            )
-        )
+        async with asking(self._service, request, as_of, ByName(name, run_name)) as asked:
+            account = caller_of(request).account
+            found = await get_run_by_name(asked.tables, account, name, run_name)
+        return asked.answer(run_json(found, asked.quiet_since))
 
-    async def search(self, request: Request, name: str) -> Response:
+    async def search(self, request: Request, name: str, as_of: AsOf = None) -> Response:
         """Find the runs that meet a filter, in an order; missing values come last."""
         body = await read_json_body(request, SearchBody)
-        await wait_for_positions(self._service, request)
         check_lookup_name("experiment_name", name)
         search = RunSearch(body.filter, body.order_by, body.max_results, body.next_token)
-        account = caller_of(request).account
-        page = await search_runs(self._service.pool, account, name, search)
-        return _page_response(page, quiet_since(self._service))
+        async with asking(self._service, request, as_of, ByName(name)) as asked:
+            page = await search_runs(asked.tables, caller_of(request).account, name, search)
+        return _page_response(page, asked)
 
 
-def _page_response(page: RunPage, quiet_since: datetime) -> Response:
+def _page_response(page: RunPage, asked: Asked) -> Response:
     content: RunPageJSON = {
-        "runs": [run_json(run, quiet_since) for run in page.runs],
+        "runs": [run_json(run, asked.quiet_since) for run in page.runs],
         "next_token": page.next_token,
         "total": page.total,
     }
-    return json_response(content)
+    return asked.answer(content)

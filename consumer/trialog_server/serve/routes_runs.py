@@ -24,11 +24,13 @@ from trialog_server.read.pages import TOKEN_CHARS_MAX
 from trialog_server.read.run_events import run_events
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.artifact_response import artifact_response
+from trialog_server.serve.as_of import ById, asking
 from trialog_server.serve.questions import (
+    AsOf,
     PageQuery,
+    PastPageQuery,
     RunId,
     check_lookup_name,
-    quiet_since,
     wait_for_positions,
 )
 from trialog_server.serve.shapes import (
@@ -40,13 +42,13 @@ from trialog_server.serve.shapes import (
     SeriesBucketsJSON,
     SeriesJSON,
     artifact_json,
-    buckets_response,
+    buckets_json,
     child_json,
     event_json,
     json_response,
     rejection_json,
     run_json,
-    series_response,
+    series_json,
 )
 
 if TYPE_CHECKING:
@@ -65,9 +67,10 @@ class SeriesQuery(BaseModel):
     buckets: Annotated[int | None, Field(ge=1, le=BUCKETS_MAX)] = None
     max_results: Annotated[int, Field(ge=1, le=SERIES_PAGE_MAX)] = SERIES_PAGE_MAX
     next_token: Annotated[str | None, Field(max_length=TOKEN_CHARS_MAX)] = None
+    as_of: AsOf = None
 
 
-class ArtifactsQuery(PageQuery):
+class ArtifactsQuery(PastPageQuery):
     """Which artifacts: a page of all, or of those of one direction."""
 
     is_output: bool | None = Field(None, description="true: what the run made; false: what it used")
@@ -80,6 +83,7 @@ class ContentQuery(BaseModel):
 
     name: str
     version: Annotated[int | None, Field(ge=0, lt=VERSION_END)] = None
+    as_of: AsOf = None
 
 
 class RunRoutes:
@@ -117,12 +121,12 @@ class RunRoutes:
         )
         return router
 
-    async def get_one(self, request: Request, run_id: RunId) -> Response:
+    async def get_one(self, request: Request, run_id: RunId, as_of: AsOf = None) -> Response:
         """Show a run with parameters, metric summaries and artifacts."""
-        await wait_for_positions(self._service, request)
-        account = caller_of(request).account
-        run = await get_run(self._service.pool, account, UUID(run_id))
-        return json_response(run_json(run, quiet_since(self._service)))
+        key = UUID(run_id)
+        async with asking(self._service, request, as_of, ById(key)) as asked:
+            run = await get_run(asked.tables, caller_of(request).account, key)
+        return asked.answer(run_json(run, asked.quiet_since))
 
     async def series(
         self, request: Request, run_id: RunId, query: Annotated[SeriesQuery, Query()]
@@ -132,60 +136,60 @@ class RunRoutes:
         With `Accept: application/x-trialog-series` the columns come packed: steps (int64), times
         (int64 µs) and values (float64), little-endian, one after the other.
         """
-        await wait_for_positions(self._service, request)
         check_lookup_name("name", query.name)
         run = (caller_of(request).account, UUID(run_id))
-        if query.buckets is not None:
-            return buckets_response(
-                await metric_buckets(self._service.pool, run, query.name, query.buckets)
+        async with asking(self._service, request, query.as_of, ById(run[1])) as asked:
+            if query.buckets is not None:
+                found = await metric_buckets(asked.tables, run, query.name, query.buckets)
+                return asked.answer(buckets_json(found))
+            page = await metric_series(
+                asked.tables,
+                run,
+                query.name,
+                points_max=query.max_results,
+                next_token=query.next_token,
             )
-        page = await metric_series(
-            self._service.pool,
-            run,
-            query.name,
-            points_max=query.max_results,
-            next_token=query.next_token,
-        )
         if SERIES_TYPE in request.headers.get("accept", ""):
-            return _packed_response(page)
-        return series_response(page)
+            return asked.mark(_packed_response(page))
+        return asked.answer(series_json(page))
 
     async def rejections(
-        self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
+        self, request: Request, run_id: RunId, query: Annotated[PastPageQuery, Query()]
     ) -> Response:
         """List a page of what the rules refused of the run, in order of the log."""
-        await wait_for_positions(self._service, request)
-        page = await list_rejections(
-            self._service.pool,
-            caller_of(request).account,
-            UUID(run_id),
-            max_results=query.max_results,
-            next_token=query.next_token,
-        )
+        key = UUID(run_id)
+        async with asking(self._service, request, query.as_of, ById(key)) as asked:
+            page = await list_rejections(
+                asked.tables,
+                caller_of(request).account,
+                key,
+                max_results=query.max_results,
+                next_token=query.next_token,
+            )
         content: RejectionPageJSON = {
             "rejections": [rejection_json(rejection) for rejection in page.rejections],
             "next_token": page.next_token,
         }
-        return json_response(content)
+        return asked.answer(content)
 
     async def children(
-        self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
+        self, request: Request, run_id: RunId, query: Annotated[PastPageQuery, Query()]
     ) -> Response:
         """List a page of the runs that were opened inside the run's block, oldest first."""
-        await wait_for_positions(self._service, request)
-        page = await list_children(
-            self._service.pool,
-            caller_of(request).account,
-            UUID(run_id),
-            max_results=query.max_results,
-            next_token=query.next_token,
-        )
-        since = quiet_since(self._service)
+        about = ById(UUID(run_id), is_about_children=True)
+        async with asking(self._service, request, query.as_of, about) as asked:
+            page = await list_children(
+                asked.tables,
+                caller_of(request).account,
+                about.run_id,
+                max_results=query.max_results,
+                next_token=query.next_token,
+            )
         content: ChildPageJSON = {
-            "children": [child_json(child, since) for child in page.children],
+            "children": [child_json(child, asked.quiet_since) for child in page.children],
             "next_token": page.next_token,
         }
-        return json_response(content)
+        return asked.answer(content)
 
     async def events(
         self, request: Request, run_id: RunId, query: Annotated[PageQuery, Query()]
@@ -212,20 +216,21 @@ class RunRoutes:
         self, request: Request, run_id: RunId, query: Annotated[ArtifactsQuery, Query()]
     ) -> Response:
         """List a page of every version of every artifact, the newest first within a name."""
-        await wait_for_positions(self._service, request)
-        page = await list_artifacts(
-            self._service.pool,
-            caller_of(request).account,
-            UUID(run_id),
-            max_results=query.max_results,
-            next_token=query.next_token,
-            is_output=query.is_output,
-        )
+        key = UUID(run_id)
+        async with asking(self._service, request, query.as_of, ById(key)) as asked:
+            page = await list_artifacts(
+                asked.tables,
+                caller_of(request).account,
+                key,
+                max_results=query.max_results,
+                next_token=query.next_token,
+                is_output=query.is_output,
+            )
         content: ArtifactPageJSON = {
             "artifacts": [artifact_json(artifact) for artifact in page.artifacts],
             "next_token": page.next_token,
         }
-        return json_response(content)
+        return asked.answer(content)
 
     async def artifact_content(
         self,
@@ -234,13 +239,12 @@ class RunRoutes:
         query: Annotated[ContentQuery, Query()],
     ) -> Response:
         """Give the bytes of an artifact, of the newest version unless another one is asked for."""
-        await wait_for_positions(self._service, request)
-        name = check_lookup_name("name", query.name)
-        account = caller_of(request).account
-        artifact = await get_artifact(
-            self._service.pool, account, UUID(run_id), name, query.version
-        )
-        return await artifact_response(self._service.store, artifact)
+        name, key = check_lookup_name("name", query.name), UUID(run_id)
+        async with asking(self._service, request, query.as_of, ById(key)) as asked:
+            artifact = await get_artifact(
+                asked.tables, caller_of(request).account, key, name, query.version
+            )
+        return asked.mark(await artifact_response(self._service.store, artifact))
 
 
 def _packed_response(page: SeriesPage) -> Response:

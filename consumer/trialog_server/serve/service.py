@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trialog_server.ingest.run_streams import RunStreams
     from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Pool
+    from trialog_server.project.snapshots import Snapshots
     from trialog_server.read.log_ends import LogEnds
     from trialog_server.read.wait_applied import AppliedPositions
     from trialog_server.serve.telemetry import Telemetry
@@ -46,4 +47,5 @@ class Service:
     store: ArtifactStore
     terms: Terms
     applied: AppliedPositions
+    snapshots: Snapshots
     telemetry: Telemetry

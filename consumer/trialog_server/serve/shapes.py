@@ -1,14 +1,15 @@
 """The JSON that the API answers with, and how views become it; must not ask anything.
 
 NaN and ±Inf are the texts "NaN", "Infinity" and "-Infinity", because JSON has no such numbers;
-null always means absent. Times are ISO-8601 in UTC with microseconds.
+null always means absent. Times are ISO-8601 in UTC with microseconds. `as_of` stands in answers of
+a moment alone, and is that moment: it may be asked for again.
 """
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NotRequired, TypeAlias
 
 import numpy as np
 import orjson
@@ -50,6 +51,7 @@ class ExperimentJSON(TypedDict):
     last_modified_time: str
     last_modified_by: dict[str, str]
     run_count: int
+    as_of: NotRequired[str]
 
 
 class MetricSummaryJSON(TypedDict):
@@ -104,6 +106,7 @@ class RunJSON(TypedDict):
     missing_count: int
     points: int
     limits: dict[str, int] | None
+    as_of: NotRequired[str]
 
 
 class ExperimentPageJSON(TypedDict):
@@ -112,6 +115,7 @@ class ExperimentPageJSON(TypedDict):
     experiments: list[ExperimentJSON]
     next_token: str | None
     total: int
+    as_of: NotRequired[str]
 
 
 class RunPageJSON(TypedDict):
@@ -120,6 +124,7 @@ class RunPageJSON(TypedDict):
     runs: list[RunJSON]
     next_token: str | None
     total: int
+    as_of: NotRequired[str]
 
 
 class ChildJSON(TypedDict):
@@ -139,6 +144,7 @@ class ChildPageJSON(TypedDict):
 
     children: list[ChildJSON]
     next_token: str | None
+    as_of: NotRequired[str]
 
 
 class RejectionJSON(TypedDict):
@@ -162,6 +168,7 @@ class RejectionPageJSON(TypedDict):
 
     rejections: list[RejectionJSON]
     next_token: str | None
+    as_of: NotRequired[str]
 
 
 class EventJSON(TypedDict):
@@ -192,6 +199,7 @@ class ArtifactPageJSON(TypedDict):
 
     artifacts: list[ArtifactJSON]
     next_token: str | None
+    as_of: NotRequired[str]
 
 
 class BucketsJSON(TypedDict):
@@ -214,6 +222,7 @@ class SeriesJSON(TypedDict):
     times: list[int]
     values: list[Number]
     next_token: str | None
+    as_of: NotRequired[str]
 
 
 class SeriesBucketsJSON(TypedDict):
@@ -222,6 +231,7 @@ class SeriesBucketsJSON(TypedDict):
     name: str
     points: int
     buckets: BucketsJSON
+    as_of: NotRequired[str]
 
 
 class CommandJSON(TypedDict):
@@ -434,36 +444,32 @@ def position_json(topic: str, partition: int, log_offset: int) -> str:
     return f"{topic}:{partition}:{log_offset}"
 
 
-def series_response(page: SeriesPage) -> Response:
+def series_json(page: SeriesPage) -> dict[str, object]:
     """Return a page of a series as lists, as `SeriesJSON` describes."""
-    return json_response(
-        {
-            "name": page.name,
-            "points": page.points,
-            "steps": np.ascontiguousarray(page.steps),
-            "times": np.ascontiguousarray(page.times),
-            "values": numbers_json(page.values),
-            "next_token": page.next_token,
-        }
-    )
+    return {
+        "name": page.name,
+        "points": page.points,
+        "steps": np.ascontiguousarray(page.steps),
+        "times": np.ascontiguousarray(page.times),
+        "values": numbers_json(page.values),
+        "next_token": page.next_token,
+    }
 
 
-def buckets_response(buckets: Buckets) -> Response:
+def buckets_json(buckets: Buckets) -> dict[str, object]:
     """Return a reduced series, as `SeriesBucketsJSON` describes."""
-    return json_response(
-        {
-            "name": buckets.name,
-            "points": buckets.points,
-            "buckets": {
-                "step_from": buckets.step_from,
-                "step_to": buckets.step_to,
-                "min": _bounds_json(buckets.low),
-                "max": _bounds_json(buckets.high),
-                "last": numbers_json(buckets.last),
-                "count": buckets.count,
-            },
-        }
-    )
+    return {
+        "name": buckets.name,
+        "points": buckets.points,
+        "buckets": {
+            "step_from": buckets.step_from,
+            "step_to": buckets.step_to,
+            "min": _bounds_json(buckets.low),
+            "max": _bounds_json(buckets.high),
+            "last": numbers_json(buckets.last),
+            "count": buckets.count,
+        },
+    }
 
 
 def _bounds_json(

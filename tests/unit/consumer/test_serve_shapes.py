@@ -12,14 +12,14 @@ import pytest
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC
 from trialog_server.read.metric_series import Buckets, SeriesPage
 from trialog_server.serve.shapes import (
-    buckets_response,
+    buckets_json,
     json_response,
     micros_json,
     number_json,
     optional_number_json,
     optional_time_json,
     position_json,
-    series_response,
+    series_json,
     time_json,
 )
 
@@ -103,7 +103,7 @@ def test_series_is_lists_of_equal_length(values: list[float], shown: list[float 
         next_token=None,
     )
 
-    content = json.loads(bytes(series_response(page).body))
+    content = json.loads(bytes(json_response(series_json(page)).body))
 
     assert content == {
         "name": "loss", "points": 9, "next_token": None,
@@ -125,7 +125,7 @@ def test_buckets_of_nothing_but_nan_have_no_bounds() -> None:
         points=3,
     )
 
-    content = json.loads(bytes(buckets_response(buckets).body))["buckets"]
+    content = json.loads(bytes(json_response(buckets_json(buckets)).body))["buckets"]
 
     assert content["min"] == [0.5, None, "-Infinity"]
     assert content["max"] == [1.5, None, "Infinity"]

@@ -4,10 +4,10 @@
 SELECT
     a.name, a.version, a.kind, encode(a.sha256, 'hex') AS sha256, a.size, a.media_type,
     a.is_output, a.uri, a.model, a.at
-FROM live.runs r
+FROM runs r
 LEFT JOIN LATERAL (
     SELECT found.*
-    FROM live.artifacts found
+    FROM artifacts found
     WHERE found.run_id = r.run_id AND found.name = $3::text
       AND ($4::int IS NULL OR found.version = $4)
     ORDER BY found.version DESC

@@ -12,8 +12,8 @@ SELECT
     e.deleted_at,
     e.modified_at,
     e.modified_by,
-    (SELECT count(*) FROM live.runs r
+    (SELECT count(*) FROM runs r
      WHERE r.experiment_id = e.experiment_id AND r.deleted_at IS NULL) AS run_count
-FROM live.experiments e
+FROM experiments e
 WHERE e.account = $1 AND e.deleted_at IS NULL 
   AND (e.name = $2::text OR e.experiment_id = $3::uuid OR e.number = $4::bigint);

@@ -7,16 +7,16 @@ WITH page AS (
            0 AS key_rank, 0::double precision AS key_number, '' AS key_text
     FROM (
         -- Two questions put together: an OR over both would be answered by reading every run.
-        (SELECT r.* FROM live.runs r WHERE r.run_id = $2::uuid)
+        (SELECT r.* FROM runs r WHERE r.run_id = $2::uuid)
         UNION ALL
-        (SELECT r.* FROM live.runs r
+        (SELECT r.* FROM runs r
          WHERE r.name = $4::text AND r.deleted_at IS NULL AND r.experiment_id = (
-             SELECT e.experiment_id FROM live.experiments e
+             SELECT e.experiment_id FROM experiments e
              WHERE e.account = $1 AND e.name = $3::text AND e.deleted_at IS NULL
          )
          ORDER BY r.name_is_unique DESC, r.created_at DESC, r.log_offset DESC, r.seq DESC LIMIT 1)
     ) AS r
-    JOIN live.experiments e ON e.experiment_id = r.experiment_id
+    JOIN experiments e ON e.experiment_id = r.experiment_id
     WHERE r.account = $1
       AND ($5::bool OR (r.deleted_at IS NULL AND e.deleted_at IS NULL))
     LIMIT 1
@@ -41,7 +41,7 @@ SELECT
     s.ended_at,
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
     page.parent_run_id,
-    (SELECT parent.name FROM live.runs parent
+    (SELECT parent.name FROM runs parent
      WHERE parent.run_id = page.parent_run_id AND parent.account = page.account
        AND parent.deleted_at IS NULL) AS parent_run_name,
     page.created_by,
@@ -50,7 +50,7 @@ SELECT
     s.limits,
     coalesce(s.points, 0) AS points,
     coalesce(s.rejected, 0) AS rejected,
-    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM live.gaps gap
+    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM gaps gap
      WHERE gap.run_id = page.run_id) AS missing,
     parameter_rows.names AS parameter_names,
     parameter_rows.json_values AS parameter_values,
@@ -72,11 +72,11 @@ SELECT
     page.key_text
 FROM counted
 LEFT JOIN page ON true
-LEFT JOIN live.run_states s ON s.run_id = page.run_id
+LEFT JOIN run_states s ON s.run_id = page.run_id
 LEFT JOIN LATERAL (
     SELECT array_agg(p.name ORDER BY p.name) AS names,
            array_agg(p.value ORDER BY p.name) AS json_values
-    FROM live.parameters p WHERE p.run_id = page.run_id
+    FROM parameters p WHERE p.run_id = page.run_id
 ) AS parameter_rows ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(m.name ORDER BY m.name) AS names,
@@ -87,7 +87,7 @@ LEFT JOIN LATERAL (
            array_agg(m.max ORDER BY m.name) AS max,
            array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,
            array_agg(m.points ORDER BY m.name) AS points
-    FROM live.metric_summaries m WHERE m.run_id = page.run_id
+    FROM metric_summaries m WHERE m.run_id = page.run_id
 ) AS metric_rows ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
@@ -97,7 +97,7 @@ LEFT JOIN LATERAL (
                'uri', newest.uri, 'model', newest.model
            ) ORDER BY newest.name) AS artifacts
     FROM (
-        SELECT DISTINCT ON (a.name) a.* FROM live.artifacts a
+        SELECT DISTINCT ON (a.name) a.* FROM artifacts a
         WHERE a.run_id = page.run_id ORDER BY a.name, a.version DESC
     ) AS newest
 ) AS artifact_rows ON true

@@ -5,10 +5,10 @@ SELECT
     child.run_id, child.name AS run_name, child.created_at, child.log_offset, child.seq, e.name AS experiment_name,
     coalesce(s.status, 'InProgress') AS status,
     coalesce(s.last_event_at, child.created_at) AS last_event_at
-FROM live.runs r
+FROM runs r
 LEFT JOIN LATERAL (
     SELECT found.*
-    FROM live.runs found
+    FROM runs found
     WHERE found.parent_run_id = r.run_id AND found.account = r.account
       AND found.deleted_at IS NULL
       AND ($4::bigint IS NULL
@@ -16,7 +16,7 @@ LEFT JOIN LATERAL (
     ORDER BY found.created_at, found.log_offset, found.seq
     LIMIT $6
 ) AS child ON true
-LEFT JOIN live.experiments e ON e.experiment_id = child.experiment_id
-LEFT JOIN live.run_states s ON s.run_id = child.run_id
+LEFT JOIN experiments e ON e.experiment_id = child.experiment_id
+LEFT JOIN run_states s ON s.run_id = child.run_id
 WHERE r.account = $1 AND r.run_id = $2 AND r.deleted_at IS NULL
 ORDER BY child.created_at, child.log_offset, child.seq;

@@ -4,10 +4,10 @@
 SELECT
     j.run_id, j.writer_id, j.seq, j.item, j.code, j.message, j.name, j.value,
     j.facts, j.at, j.topic, j.partition, j.log_offset
-FROM live.runs r
+FROM runs r
 LEFT JOIN LATERAL (
     SELECT found.*
-    FROM live.rejections found
+    FROM rejections found
     WHERE found.run_id = r.run_id
       AND (found.topic, found.log_offset, found.writer_id, found.seq, found.item)
         > (

@@ -4,12 +4,12 @@
 -- Only the branch of the asked order is executed: the others end at their constant condition.
 WITH experiment AS (
     SELECT e.experiment_id, e.name AS experiment_name, e.number AS experiment_number
-    FROM live.experiments e
+    FROM experiments e
     WHERE e.account = $1 AND e.name = $2 AND e.deleted_at IS NULL
 ),
 picked AS (
     (SELECT r.*, row_number() OVER (ORDER BY r.created_at DESC, r.log_offset DESC, r.seq DESC) AS place
-     FROM live.runs r
+     FROM runs r
      WHERE $3::text = 'CreationTime Descending' AND r.deleted_at IS NULL
        AND r.experiment_id = (SELECT experiment_id FROM experiment)
        AND (r.created_at, r.log_offset, r.seq)
@@ -17,7 +17,7 @@ picked AS (
      ORDER BY r.created_at DESC, r.log_offset DESC, r.seq DESC LIMIT $8)
     UNION ALL
     (SELECT r.*, row_number() OVER (ORDER BY r.created_at, r.log_offset, r.seq)
-     FROM live.runs r
+     FROM runs r
      WHERE $3 = 'CreationTime Ascending' AND r.deleted_at IS NULL
        AND r.experiment_id = (SELECT experiment_id FROM experiment)
        AND (r.created_at, r.log_offset, r.seq)
@@ -25,14 +25,14 @@ picked AS (
      ORDER BY r.created_at, r.log_offset, r.seq LIMIT $8)
     UNION ALL
     (SELECT r.*, row_number() OVER (ORDER BY r.name DESC, r.log_offset DESC, r.seq DESC)
-     FROM live.runs r
+     FROM runs r
      WHERE $3 = 'Name Descending' AND r.deleted_at IS NULL
        AND r.experiment_id = (SELECT experiment_id FROM experiment)
        AND ($5::text IS NULL OR (r.name, r.log_offset, r.seq) < ($5, $6, $7))
      ORDER BY r.name DESC, r.log_offset DESC, r.seq DESC LIMIT $8)
     UNION ALL
     (SELECT r.*, row_number() OVER (ORDER BY r.name, r.log_offset, r.seq)
-     FROM live.runs r
+     FROM runs r
      WHERE $3 = 'Name Ascending' AND r.deleted_at IS NULL
        AND r.experiment_id = (SELECT experiment_id FROM experiment)
        AND ($5 IS NULL OR (r.name, r.log_offset, r.seq) > ($5, $6, $7))
@@ -43,7 +43,7 @@ sized AS (
            sum(metric.names) OVER (ORDER BY picked.place) - metric.names AS names_before
     FROM picked
     CROSS JOIN LATERAL (
-        SELECT count(*) AS names FROM live.metric_summaries m WHERE m.run_id = picked.run_id
+        SELECT count(*) AS names FROM metric_summaries m WHERE m.run_id = picked.run_id
     ) AS metric
 ),
 page AS (
@@ -53,7 +53,7 @@ page AS (
     WHERE sized.place < $8 AND sized.names_before < $9::bigint
 ),
 counted AS MATERIALIZED (
-    SELECT (SELECT count(*) FROM live.runs r
+    SELECT (SELECT count(*) FROM runs r
             WHERE r.experiment_id = experiment.experiment_id AND r.deleted_at IS NULL) AS total
     FROM experiment
 )
@@ -74,7 +74,7 @@ SELECT
     s.ended_at,
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
     page.parent_run_id,
-    (SELECT parent.name FROM live.runs parent
+    (SELECT parent.name FROM runs parent
      WHERE parent.run_id = page.parent_run_id AND parent.account = page.account
        AND parent.deleted_at IS NULL) AS parent_run_name,
     page.created_by,
@@ -83,7 +83,7 @@ SELECT
     s.limits,
     coalesce(s.points, 0) AS points,
     coalesce(s.rejected, 0) AS rejected,
-    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM live.gaps gap
+    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM gaps gap
      WHERE gap.run_id = page.run_id) AS missing,
     parameter_rows.names AS parameter_names,
     parameter_rows.json_values AS parameter_values,
@@ -105,11 +105,11 @@ SELECT
     page.key_text
 FROM counted
 LEFT JOIN page ON true
-LEFT JOIN live.run_states s ON s.run_id = page.run_id
+LEFT JOIN run_states s ON s.run_id = page.run_id
 LEFT JOIN LATERAL (
     SELECT array_agg(p.name ORDER BY p.name) AS names,
            array_agg(p.value ORDER BY p.name) AS json_values
-    FROM live.parameters p WHERE p.run_id = page.run_id
+    FROM parameters p WHERE p.run_id = page.run_id
 ) AS parameter_rows ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(m.name ORDER BY m.name) AS names,
@@ -120,7 +120,7 @@ LEFT JOIN LATERAL (
            array_agg(m.max ORDER BY m.name) AS max,
            array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,
            array_agg(m.points ORDER BY m.name) AS points
-    FROM live.metric_summaries m WHERE m.run_id = page.run_id
+    FROM metric_summaries m WHERE m.run_id = page.run_id
 ) AS metric_rows ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
@@ -130,7 +130,7 @@ LEFT JOIN LATERAL (
                'uri', newest.uri, 'model', newest.model
            ) ORDER BY newest.name) AS artifacts
     FROM (
-        SELECT DISTINCT ON (a.name) a.* FROM live.artifacts a
+        SELECT DISTINCT ON (a.name) a.* FROM artifacts a
         WHERE a.run_id = page.run_id ORDER BY a.name, a.version DESC
     ) AS newest
 ) AS artifact_rows ON true

@@ -8,8 +8,8 @@ SELECT
     substring(chunk.data FROM 16 * chunk.points + 1) AS metric_values
 FROM (
     SELECT c.points, c.data
-    FROM live.runs r
-    LEFT JOIN live.metric_chunks c ON c.run_id = r.run_id AND c.name = $3
+    FROM runs r
+    LEFT JOIN metric_chunks c ON c.run_id = r.run_id AND c.name = $3
     WHERE r.account = $1 AND r.run_id = $2 AND r.deleted_at IS NULL
     ORDER BY c.first_index
     OFFSET 0

@@ -2,8 +2,8 @@
 -- $1 account, $2 run id, $3 metric name, $4 index before which the points are wanted
 -- No row at all: there is no such run. A row without data: the run has no such metric.
 SELECT c.points, c.data
-FROM live.runs r
-LEFT JOIN live.metric_chunks c
+FROM runs r
+LEFT JOIN metric_chunks c
     ON c.run_id = r.run_id AND c.name = $3 AND c.first_index < $4
 WHERE r.account = $1 AND r.run_id = $2 AND r.deleted_at IS NULL
 ORDER BY c.first_index;

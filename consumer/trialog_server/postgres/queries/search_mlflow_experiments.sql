@@ -11,7 +11,7 @@ WITH asked AS MATERIALIZED (
     ) WITH ORDINALITY AS a (source, name, operator, low, high, wanted, number)
 ),
 candidate AS MATERIALIZED (
-    SELECT e.* FROM live.experiments e
+    SELECT e.* FROM experiments e
     WHERE e.account = $1 AND ($2::text = 'all' OR (e.deleted_at IS NULL) = ($2 = 'active'))
 ),
 -- A tag that holds a name of MLflow's stands for the name, and is no tag to its clients.
@@ -99,7 +99,7 @@ SELECT
     sorted.deleted_at,
     sorted.modified_at,
     sorted.modified_by,
-    (SELECT count(*) FROM live.runs r
+    (SELECT count(*) FROM runs r
      WHERE r.experiment_id = sorted.experiment_id AND r.deleted_at IS NULL) AS run_count
 FROM sorted
 WHERE sorted.place > coalesce(

@@ -6,7 +6,7 @@
 WITH experiment AS (
     SELECT e.experiment_id, e.name AS experiment_name, e.number AS experiment_number,
            CASE WHEN e.name = 'Default' THEN '0' ELSE e.number::text END AS mlflow_id
-    FROM live.experiments e
+    FROM experiments e
     WHERE e.account = $1 AND (e.number = ANY ($2::bigint[]) OR e.name = ANY ($3::text[]))
 ),
 asked AS MATERIALIZED (
@@ -21,8 +21,8 @@ candidate AS MATERIALIZED (
            r.tags, s.tags AS tags_set, s.status, s.failure_message,
            coalesce(s.started_at, r.created_at) AS started_at, s.ended_at, e.mlflow_id
     FROM experiment e
-    JOIN live.runs r ON r.experiment_id = e.experiment_id
-    LEFT JOIN live.run_states s ON s.run_id = r.run_id
+    JOIN runs r ON r.experiment_id = e.experiment_id
+    LEFT JOIN run_states s ON s.run_id = r.run_id
     WHERE $4::text = 'all' OR (r.deleted_at IS NULL) = ($4 = 'active')
 ),
 -- A run has at most one value for what is asked; a row without number and text has none.
@@ -32,13 +32,13 @@ value AS MATERIALIZED (
                         ELSE p.value::json #>> ARRAY[]::text[] END AS text
     FROM asked a
     CROSS JOIN candidate r
-    JOIN live.parameters p ON p.run_id = r.run_id AND p.name = a.name
+    JOIN parameters p ON p.run_id = r.run_id AND p.name = a.name
     WHERE a.source = 'params' AND 'params' = ANY ($5)
     UNION ALL
     SELECT a.number, m.run_id, m.last, NULL
     FROM asked a
     CROSS JOIN candidate r
-    JOIN live.metric_summaries m ON m.run_id = r.run_id AND m.name = a.name
+    JOIN metric_summaries m ON m.run_id = r.run_id AND m.name = a.name
     WHERE a.source = 'metrics' AND 'metrics' = ANY ($5)
     UNION ALL
     -- A tag set later stands before one of the creation; null is one that was removed.
@@ -152,8 +152,8 @@ sized AS (
            sum(logged.names) OVER (ORDER BY picked.place) - logged.names AS names_before
     FROM picked
     CROSS JOIN LATERAL (
-        SELECT (SELECT count(*) FROM live.metric_summaries m WHERE m.run_id = picked.run_id)
-             + (SELECT count(*) FROM live.parameters p WHERE p.run_id = picked.run_id) AS names
+        SELECT (SELECT count(*) FROM metric_summaries m WHERE m.run_id = picked.run_id)
+             + (SELECT count(*) FROM parameters p WHERE p.run_id = picked.run_id) AS names
     ) AS logged
 ),
 page AS (
@@ -161,7 +161,7 @@ page AS (
            sized.found, sized.place, 0 AS key_rank, 0::double precision AS key_number,
            '' AS key_text
     FROM sized
-    JOIN live.runs r ON r.run_id = sized.run_id
+    JOIN runs r ON r.run_id = sized.run_id
     JOIN experiment ON experiment.experiment_id = r.experiment_id
     WHERE sized.nth < $13 AND sized.names_before < $14::bigint
 ),
@@ -185,7 +185,7 @@ SELECT
     s.ended_at,
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
     page.parent_run_id,
-    (SELECT parent.name FROM live.runs parent
+    (SELECT parent.name FROM runs parent
      WHERE parent.run_id = page.parent_run_id AND parent.account = page.account
        AND parent.deleted_at IS NULL) AS parent_run_name,
     page.created_by,
@@ -194,7 +194,7 @@ SELECT
     s.limits,
     coalesce(s.points, 0) AS points,
     coalesce(s.rejected, 0) AS rejected,
-    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM live.gaps gap
+    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM gaps gap
      WHERE gap.run_id = page.run_id) AS missing,
     parameter_rows.names AS parameter_names,
     parameter_rows.json_values AS parameter_values,
@@ -216,11 +216,11 @@ SELECT
     page.key_text
 FROM counted
 LEFT JOIN page ON true
-LEFT JOIN live.run_states s ON s.run_id = page.run_id
+LEFT JOIN run_states s ON s.run_id = page.run_id
 LEFT JOIN LATERAL (
     SELECT array_agg(p.name ORDER BY p.name) AS names,
            array_agg(p.value ORDER BY p.name) AS json_values
-    FROM live.parameters p WHERE p.run_id = page.run_id
+    FROM parameters p WHERE p.run_id = page.run_id
 ) AS parameter_rows ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(m.name ORDER BY m.name) AS names,
@@ -231,7 +231,7 @@ LEFT JOIN LATERAL (
            array_agg(m.max ORDER BY m.name) AS max,
            array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,
            array_agg(m.points ORDER BY m.name) AS points
-    FROM live.metric_summaries m WHERE m.run_id = page.run_id
+    FROM metric_summaries m WHERE m.run_id = page.run_id
 ) AS metric_rows ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
@@ -241,7 +241,7 @@ LEFT JOIN LATERAL (
                'uri', newest.uri, 'model', newest.model
            ) ORDER BY newest.name) AS artifacts
     FROM (
-        SELECT DISTINCT ON (a.name) a.* FROM live.artifacts a
+        SELECT DISTINCT ON (a.name) a.* FROM artifacts a
         WHERE a.run_id = page.run_id ORDER BY a.name, a.version DESC
     ) AS newest
 ) AS artifact_rows ON true

@@ -9,18 +9,18 @@
 -- conditions ask for is joined, in whole sets, and only the page gets its columns.
 WITH experiment AS (
     SELECT e.experiment_id, e.name AS experiment_name, e.number AS experiment_number
-    FROM live.experiments e
+    FROM experiments e
     WHERE e.account = $1 AND e.name = $2 AND e.deleted_at IS NULL
 ),
 candidate AS MATERIALIZED (
     SELECT r.run_id, r.name, r.created_at, r.log_offset, r.seq,
            CASE WHEN 'tags' = ANY ($3::text[] || $10::text) THEN r.tags END AS tags
-    FROM live.runs r
+    FROM runs r
     WHERE r.experiment_id = (SELECT experiment_id FROM experiment) AND r.deleted_at IS NULL
 ),
 state AS NOT MATERIALIZED (
     SELECT s.run_id, s.status, s.started_at, s.ended_at, s.tags
-    FROM live.run_states s
+    FROM run_states s
     WHERE ($5::text[] || $12::text) && '{status,start_time,end_time,tag}'::text[]
 ),
 condition AS MATERIALIZED (
@@ -38,7 +38,7 @@ value AS (
            true AS is_other
     FROM condition c
     CROSS JOIN candidate r
-    JOIN live.parameters p ON p.run_id = r.run_id AND p.name = c.name
+    JOIN parameters p ON p.run_id = r.run_id AND p.name = c.name
     WHERE c.source = 'params' AND 'params' = ANY ($3)
     UNION ALL
     SELECT m.run_id, c.operator, c.low, c.high, c.wanted,
@@ -51,7 +51,7 @@ value AS (
            false
     FROM condition c
     CROSS JOIN candidate r
-    JOIN live.metric_summaries m ON m.run_id = r.run_id AND m.name = c.name
+    JOIN metric_summaries m ON m.run_id = r.run_id AND m.name = c.name
     WHERE c.source = 'metrics' AND 'metrics' = ANY ($3)
     UNION ALL
     SELECT r.run_id, c.operator, c.low, c.high, c.wanted,
@@ -120,10 +120,10 @@ sort_value AS MATERIALIZED (
     FROM matched r
     LEFT JOIN state s ON s.run_id = r.run_id
     LEFT JOIN (
-        SELECT p.* FROM live.parameters p WHERE $10 = 'params' AND p.name = $11
+        SELECT p.* FROM parameters p WHERE $10 = 'params' AND p.name = $11
     ) AS p ON p.run_id = r.run_id
     LEFT JOIN (
-        SELECT m.* FROM live.metric_summaries m WHERE $10 = 'metrics' AND m.name = $11
+        SELECT m.* FROM metric_summaries m WHERE $10 = 'metrics' AND m.name = $11
     ) AS m ON m.run_id = r.run_id
 ),
 -- Numbers stand before texts, NaN after both, missing values last, in either direction.
@@ -175,7 +175,7 @@ sized AS (
            sum(metric.names) OVER (ORDER BY placed.place) - metric.names AS names_before
     FROM placed
     CROSS JOIN LATERAL (
-        SELECT count(*) AS names FROM live.metric_summaries m WHERE m.run_id = placed.run_id
+        SELECT count(*) AS names FROM metric_summaries m WHERE m.run_id = placed.run_id
     ) AS metric
 ),
 page AS (
@@ -183,7 +183,7 @@ page AS (
            experiment.experiment_number, sized.found, sized.place,
            sized.key_rank, sized.key_number, sized.key_text
     FROM sized
-    JOIN live.runs r ON r.run_id = sized.run_id
+    JOIN runs r ON r.run_id = sized.run_id
     CROSS JOIN experiment
     WHERE sized.place < $19 AND sized.names_before < $20::bigint
 ),
@@ -207,7 +207,7 @@ SELECT
     s.ended_at,
     coalesce(s.last_event_at, page.created_at) AS last_event_at,
     page.parent_run_id,
-    (SELECT parent.name FROM live.runs parent
+    (SELECT parent.name FROM runs parent
      WHERE parent.run_id = page.parent_run_id AND parent.account = page.account
        AND parent.deleted_at IS NULL) AS parent_run_name,
     page.created_by,
@@ -216,7 +216,7 @@ SELECT
     s.limits,
     coalesce(s.points, 0) AS points,
     coalesce(s.rejected, 0) AS rejected,
-    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM live.gaps gap
+    (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM gaps gap
      WHERE gap.run_id = page.run_id) AS missing,
     parameter_rows.names AS parameter_names,
     parameter_rows.json_values AS parameter_values,
@@ -238,11 +238,11 @@ SELECT
     page.key_text
 FROM counted
 LEFT JOIN page ON true
-LEFT JOIN live.run_states s ON s.run_id = page.run_id
+LEFT JOIN run_states s ON s.run_id = page.run_id
 LEFT JOIN LATERAL (
     SELECT array_agg(p.name ORDER BY p.name) AS names,
            array_agg(p.value ORDER BY p.name) AS json_values
-    FROM live.parameters p WHERE p.run_id = page.run_id
+    FROM parameters p WHERE p.run_id = page.run_id
 ) AS parameter_rows ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(m.name ORDER BY m.name) AS names,
@@ -253,7 +253,7 @@ LEFT JOIN LATERAL (
            array_agg(m.max ORDER BY m.name) AS max,
            array_agg(m.total / nullif(m.counted, 0) ORDER BY m.name) AS mean,
            array_agg(m.points ORDER BY m.name) AS points
-    FROM live.metric_summaries m WHERE m.run_id = page.run_id
+    FROM metric_summaries m WHERE m.run_id = page.run_id
 ) AS metric_rows ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
@@ -263,7 +263,7 @@ LEFT JOIN LATERAL (
                'uri', newest.uri, 'model', newest.model
            ) ORDER BY newest.name) AS artifacts
     FROM (
-        SELECT DISTINCT ON (a.name) a.* FROM live.artifacts a
+        SELECT DISTINCT ON (a.name) a.* FROM artifacts a
         WHERE a.run_id = page.run_id ORDER BY a.name, a.version DESC
     ) AS newest
 ) AS artifact_rows ON true
