@@ -8,7 +8,7 @@ import orjson
 
 from trialog.output import echo
 from trialog_schemas.errors import ValidationError
-from trialog_server.archive.check import check_archive
+from trialog_server.archive.check import check_archive, left_over
 from trialog_server.archive.place import open_place
 from trialog_server.archive.reading import Archive
 from trialog_server.key_files import public_key_of
@@ -35,15 +35,32 @@ async def run_verify_alone(
         as_json: print one JSON object instead of lines.
     """
     archive, manifest = await signed_archive(settings, public_key)
-    findings = await archive_findings(archive, manifest)
-    status = 1 if findings else 0
+    if not await is_whole(archive, manifest, as_json=as_json):
+        return 1
+    left = sorted(await left_over(archive, manifest))
     if as_json:
-        told = {"is_clean": not findings, "archive": archive_json(manifest, findings)}
-        echo(orjson.dumps(told), status=status)
-    else:
+        told = {"is_clean": True, "archive": archive_json(manifest, ()), "left_over": left}
+        echo(orjson.dumps(told))
+        return 0
+    for line in archive_lines(manifest, ()):
+        echo(line)
+    for name in left:
+        echo(f"archive: {name} is left over from an archiver that ended early; it may be removed")
+    return 0
+
+
+async def is_whole(archive: Archive, manifest: Manifest, *, as_json: bool) -> bool:
+    """Tell whether an archive by itself is whole, and say what is wrong if it is not."""
+    with progress("records of the archive") as tell:
+        findings = await check_archive(archive, manifest, tell)
+    if findings and as_json:
+        told = {"is_clean": False, "archive": archive_json(manifest, findings)}
+        echo(orjson.dumps(told), status=1)
+    elif findings:
         for line in archive_lines(manifest, findings):
-            echo(line, status=status)
-    return status
+            echo(line, status=1)
+        echo("not verified: the archive is damaged, and nothing was compared with it", status=1)
+    return not findings
 
 
 async def signed_archive(
@@ -69,12 +86,6 @@ async def signed_archive(
             limit=wanted,
         )
     return archive, manifest
-
-
-async def archive_findings(archive: Archive, manifest: Manifest) -> list[Finding]:
-    """Check an archive by itself, showing how far that is."""
-    with progress("records of the archive") as tell:
-        return await check_archive(archive, manifest, tell)
 
 
 def archive_lines(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -21,9 +21,9 @@ from trialog_server.project.verify import live_chains, verify
 from trialog_server.rebuild_command import progress
 from trialog_server.stores import beside_service
 from trialog_server.verify_archive import (
-    archive_findings,
     archive_json,
     archive_lines,
+    is_whole,
     signed_archive,
 )
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from trialog_server.archive.check import Finding
     from trialog_server.archive.manifest import Manifest
     from trialog_server.archive.reading import Archive
     from trialog_server.log.base import Log, Partition
@@ -53,6 +52,8 @@ async def run_verify(
 ) -> int:
     """Verify the read model of a service and say what was found; return the exit status.
 
+    An archive comes first: while it is damaged, nothing is replayed, since that may need it.
+
     Args:
         settings: where its data is.
         signed: a checkpoint that the log must agree with as well.
@@ -60,7 +61,11 @@ async def run_verify(
         as_json: print one JSON object instead of lines.
     """
     broken: list[Partition] = []
-    archived = None if settings.archive is None else await _Archived.open(settings, public_key)
+    archived = None
+    if settings.archive is not None:
+        archived = _Archived(*await signed_archive(settings, public_key))
+        if not await is_whole(archived.archive, archived.manifest, as_json=as_json):
+            return 1
     async with beside_service(settings) as (dsn, log):
         if signed is not None:
             with progress("records of the checkpoint") as tell:
@@ -92,39 +97,31 @@ async def run_verify(
 
 
 class _Archived:
-    """An archive that is verified with the log, and what was found in it."""
+    """A whole archive that is held against the log, and what was found."""
 
     def __init__(self, archive: Archive, manifest: Manifest) -> None:
-        self._archive = archive
-        self._manifest = manifest
-        self._findings: list[Finding] = []
+        self.archive = archive
+        self.manifest = manifest
         self._strange: list[Partition] = []
-
-    @classmethod
-    async def open(cls, settings: ServerSettings, public_key: Path | None) -> Self:
-        """Return the archive of the settings; one that is not there is an error."""
-        return cls(*await signed_archive(settings, public_key))
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether nothing was found."""
-        return not self._findings and not self._strange
+        """Tell whether the log has the archived records."""
+        return not self._strange
 
     async def check(self, log: Log) -> None:
-        """Check it by itself and against the log."""
-        self._findings = await archive_findings(self._archive, self._manifest)
-        if not self._findings:  # else what is not in the log cannot be read
-            chains = Checkpoint(self._manifest.made_at, self._manifest.chains())
-            with progress("records held against the archive") as tell:
-                self._strange = await broken_partitions(log, chains, tell)
+        """Hold it against the log."""
+        chains = Checkpoint(self.manifest.made_at, self.manifest.chains())
+        with progress("records held against the archive") as tell:
+            self._strange = await broken_partitions(log, chains, tell)
 
     def lines(self) -> Iterator[str]:
         """Say what was found."""
-        return archive_lines(self._manifest, self._findings, self._strange)
+        return archive_lines(self.manifest, (), self._strange)
 
     def json(self) -> dict[str, object]:
         """Return the same as JSON."""
-        return archive_json(self._manifest, self._findings, self._strange)
+        return archive_json(self.manifest, (), self._strange)
 
 
 async def run_checkpoint(

@@ -84,7 +84,7 @@ def kill_archiver(arguments: tuple[str, ...], folder: Path, files: int) -> None:
 # K2 K4 K6 L3
 @pytest.mark.timeout(120)
 def test_archive_that_is_killed_again_and_again_is_restored_and_released(tmp_path: Path) -> None:
-    """SIGKILL at random moments beside a running service, which then keeps only its log's tail."""
+    """SIGKILL at random moments beside a running service, which then keeps only its log's end."""
     folder, chance = tmp_path / "archive", random.Random(20261126)
     with TrialogService(tmp_path, "--archive", str(folder)) as service:
         ids = log_runs(service, tmp_path)
@@ -114,7 +114,14 @@ def test_archive_that_is_killed_again_and_again_is_restored_and_released(tmp_pat
         assert verified["archive"]["records"] == total  # type: ignore[index]
 
     restored = tmp_path / "restored"
-    assert told("restore", "--from", str(folder), "--data-dir", str(restored))["records"] == total
+    restoring = ("restore", "--from", str(folder), "--data-dir", str(restored))
+    with ServiceProcess(*restoring) as killed:
+        left = restored / "restoring" / "postgres" / "postmaster.pid"
+        wait_until(left.exists, "a restore is under way")
+        killed.kill()
+    assert not (restored / "postgres").exists()
+    assert told(*restoring)["records"] == total
+    assert not left.parents[1].exists()
     postgres = EmbeddedPostgres(restored / "postgres")
     try:
         assert run_blocking(digests_of(postgres.start())) == before

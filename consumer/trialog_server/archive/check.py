@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from trialog_server.archive.manifest import SEGMENTS_PREFIX
 from trialog_server.project.decode import extend_chain
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ async def check_archive(
             done += segment.end - segment.start
             on_progress(done, manifest.records)
     return found
+
+
+async def left_over(archive: Archive, manifest: Manifest) -> set[str]:
+    """Return the names of files that an archiver left which ended early; they do no harm."""
+    named = {
+        segment.name_in(partition)
+        for partition, segments in manifest.segments.items()
+        for segment in segments
+    }
+    return await archive.place.names(SEGMENTS_PREFIX) - named
 
 
 def _check(records: list[LogRecord], segment: Segment, chain: bytes) -> None:

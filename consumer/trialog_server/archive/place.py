@@ -211,7 +211,10 @@ class BucketPlace:
             try:
                 await obstore.put_async(self._store, name, content, mode=mode, use_multipart=False)
             except (AlreadyExistsError, PreconditionError) as exc:
-                raise changed_meanwhile(self.url) from exc
+                found = await self.read(name)
+                # The answer to a write of ours may have been lost, and the write sent once more.
+                if found is None or found.content != content:
+                    raise changed_meanwhile(self.url) from exc
 
     async def names(self, prefix: str) -> set[str]:
         """Return the names of all objects below a prefix."""

@@ -58,6 +58,15 @@ async def test_object_is_replaced_by_who_has_seen_the_newest(place: Place) -> No
     assert newest.content == b"newer"
 
 
+async def test_replacing_again_what_is_ours_already_is_no_conflict() -> None:
+    """An object storage's client sends again what had no answer; the first may have arrived."""
+    place = bucket()
+    await place.replace("manifest.json", b"ours", None)
+    await place.replace("manifest.json", b"ours", None)
+    with pytest.raises(ResourceInUseError):
+        await place.replace("manifest.json", b"other", None)
+
+
 async def test_folder_that_others_write_in_all_the_time_is_given_up(tmp_path: Path) -> None:
     """A lock that is never free is no reason to wait for ever."""
     lock = FileLock(tmp_path / "manifest.lock")
