@@ -294,7 +294,7 @@ class Spool:
     def cut(self) -> Place:
         """End the stretch that is being written, if anything is in it; return its end."""
         with self._lock:
-            if self._dropped_recorded < self.dropped_calls and not self.is_closed:
+            if not self.is_closed:
                 self._record_dropped()
             segment = self._segment
             if segment is not None and segment.position[0] > self._cut_offset(self._number):
@@ -400,19 +400,23 @@ class Spool:
         self.room_fault = error.strerror or type(error).__name__
 
     def _make_room_for_end(self, size: int) -> None:
-        """See to it that the run's end has room, on a full disk in what was kept for it."""
+        """See to it that the run's end has room, on a full disk in what was kept for it.
+
+        What was dropped is told before it: behind the end there may be no room for that.
+        """
+        if self._dropped_recorded < self.dropped_calls:
+            size += len(_dropped_record(self.dropped_calls))
         segment = self._segment
         has_room = segment is not None and segment.room >= size
-        if has_room or self._roll_if_room(size) or self._reserve is None:
-            return
-        memory, self._reserve = self._reserve, None
-        number = self._number + 1
-        while self._folder.segment_path(number).exists():
-            number += 1  # see _allocate_free
-        with contextlib.suppress(OSError):
-            self._folder.reserve_path.rename(self._folder.segment_path(number))
-            self._begin(number, memory)
-            self._record_dropped()
+        if not (has_room or self._roll_if_room(size) or self._reserve is None):
+            memory, self._reserve = self._reserve, None
+            number = self._number + 1
+            while self._folder.segment_path(number).exists():
+                number += 1  # see _allocate_free
+            with contextlib.suppress(OSError):
+                self._folder.reserve_path.rename(self._folder.segment_path(number))
+                self._begin(number, memory)
+        self._record_dropped()
 
     def _drop_reserve(self) -> None:
         if self._reserve is not None:
@@ -470,12 +474,18 @@ class Spool:
         self._last_cut = max(self._last_cut, Place(old_number, self._sealed_at))
 
     def _record_dropped(self) -> None:
-        """Note the dropped calls in the run itself, so that its readers know."""
+        """Note dropped calls that are not told yet in the run itself, so that its readers know."""
         count = self.dropped_calls
-        packed = TIME.pack(now_us()) + body_json(TagsSet({DROPPED_TAG: str(count)}))
-        record = pack_tail(EVENT, shape_of("tags_set"), packed)
-        segment = self._segment
+        if self._dropped_recorded == count:
+            return
+        record, segment = _dropped_record(count), self._segment
         has_room = segment is not None and segment.room >= len(record)
         if (has_room or self._roll_if_room(len(record))) and self._segment is not None:
             self._segment.append(record)
             self._dropped_recorded = count
+
+
+def _dropped_record(count: int) -> bytes:
+    """Return the record that tells of so many dropped calls."""
+    told = TIME.pack(now_us()) + body_json(TagsSet({DROPPED_TAG: str(count)}))
+    return pack_tail(EVENT, shape_of("tags_set"), told)

@@ -199,6 +199,25 @@ def test_spool_that_is_full_until_its_end_keeps_the_end_and_the_count(folder: Sp
     assert not folder.reserve_path.exists()
 
 
+@pytest.mark.parametrize("tail_bytes", range(0, 400, 40))
+def test_spool_tells_what_was_dropped_also_where_only_the_end_still_fits(
+    folder: SpoolFolder, tail_bytes: int
+) -> None:
+    """However little a large dropped call has left of the segment, the count comes with the end."""
+    disk = Disk()
+    spool = Spool(folder, disk)
+    disk.is_full = True
+    room = FIRST_SEGMENT_BYTES - spool.end.offset - SPARE_BYTES - tail_bytes
+    spool.append_event(ParametersLogged({"large": "x" * (room - 200)}))
+    spool.append_event(ParametersLogged({"dropped": "x" * 1000}))
+    spool.append_event(RunEnded("Completed"))
+    spool.close()
+    assert [event.body for event in events(folder)][-2:] == [
+        TagsSet({DROPPED_TAG: "1"}),
+        RunEnded("Completed"),
+    ]
+
+
 def test_spool_that_was_never_full_gives_its_reserve_back(folder: SpoolFolder) -> None:
     """The room that was kept is the disk's again when the run has ended."""
     spool = Spool(folder)
