@@ -167,6 +167,27 @@ async def test_tend_tells_what_was_lost(pool: Pool) -> None:
     assert not set(sleeper.claims) & set(heir.claims)
 
 
+# K2
+async def test_tend_finds_a_position_that_a_crash_took_back(pool: Pool) -> None:
+    """What Postgres forgot is begun anew where it stands now; the other claims go on."""
+    alone = await worker(pool)
+    await alone.tend()
+    for partition in PARTITIONS:
+        await advance(pool, alone, partition, 3)
+    await advance(pool, alone, PARTITIONS[1], 5)
+    before = dict(alone.claims)
+    await pool.execute(
+        "UPDATE trialog.leases SET next_offset = 3 WHERE (topic, partition) = ($1, $2)",
+        *PARTITIONS[1],
+    )
+
+    changes = await alone.tend()
+
+    assert (changes.claimed, changes.lost) == ([PARTITIONS[1]], [])
+    assert {one for one in PARTITIONS if alone.claims[one] is not before[one]} == {PARTITIONS[1]}
+    await advance(pool, alone, PARTITIONS[1], 4)
+
+
 async def test_generations_have_leases_and_workers_of_their_own(pool: Pool) -> None:
     """A rebuild beside the live tables takes no partition away from those who write them."""
     await pool.execute(

@@ -38,6 +38,7 @@ from trialog_schemas.wire import (
 )
 from trialog_server.log.base import LogRecord, NewRecord, Partition
 from trialog_server.log.memory import MemoryLog
+from trialog_server.project.digests import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -331,6 +332,43 @@ async def test_log_that_is_away_is_waited_for(pool: Pool, log: MemoryLog) -> Non
     assert [line["event"] for line in said] == [
         "projection waits and tries again", "projection goes on",
     ]  # fmt: skip
+
+
+# K2
+async def test_what_a_crash_of_postgres_took_back_is_applied_again_without_a_new_record(
+    pool: Pool, log: MemoryLog
+) -> None:
+    """Rows and position of the last commits are gone; no record comes that would show it."""
+    writer = Writer()
+    async with running(pool, log) as worker:
+        await log.append([started(writer), writer.record(RunEnded("Completed"))])
+        await wait_applied(pool, log)
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("UPDATE trialog.leases SET next_offset = 0, chain = NULL")
+            await connection.execute("TRUNCATE " + ", ".join(TABLES))
+
+        await until(lambda: count(pool, "run_states"))
+        assert await statuses(pool) == {RUN: "Completed"}
+        assert worker.telemetry.fenced == 0
+
+
+# K2
+async def test_record_behind_what_a_crash_of_postgres_took_back_waits_for_no_lease(
+    pool: Pool, log: MemoryLog
+) -> None:
+    """The position says that it is not its turn; the worker asks and goes on at once."""
+    writer, settings = Writer(), replace(QUICK, lease_s=60.0, renew_s=30.0)
+    async with running(pool, log, settings) as worker:
+        await log.append([started(writer)])
+        await wait_applied(pool, log)
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("UPDATE trialog.leases SET next_offset = 0, chain = NULL")
+            await connection.execute("TRUNCATE " + ", ".join(TABLES))
+        await log.append([writer.record(RunEnded("Completed"))])
+
+        await wait_applied(pool, log)
+        assert await statuses(pool) == {RUN: "Completed"}
+        assert worker.telemetry.fenced == 1
 
 
 async def test_small_chunks_are_merged_and_the_series_stays(pool: Pool, log: MemoryLog) -> None:

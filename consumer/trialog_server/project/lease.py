@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
@@ -48,7 +48,10 @@ class Claim:
 
 @dataclass(slots=True)
 class Changes:
-    """Which partitions were claimed and which were lost or given up by a `tend`."""
+    """Which partitions were claimed and which were lost or given up by a `tend`.
+
+    One that stands elsewhere than its worker believes counts as claimed: it begins there anew.
+    """
 
     claimed: list[Partition] = field(default_factory=list)
     lost: list[Partition] = field(default_factory=list)
@@ -120,7 +123,8 @@ class Leases:
 
         The statement also switches this transaction to an asynchronous commit. That is safe here:
         the position and the rows are in one transaction, so that a crash of Postgres loses both or
-        none, and what is lost is applied again from the log, which is durable by itself.
+        none, and what is lost is applied again from the log, which is durable by itself: `tend`
+        sees that the position is another one.
 
         Raises:
             FencedError: the claim is not valid any more.
@@ -189,11 +193,19 @@ class Leases:
             *_columns([claim.partition for claim in held]),
             [claim.epoch for claim in held],
         )
-        kept = {Partition(row["topic"], row["partition"]) for row in rows}
+        kept = {Partition(row["topic"], row["partition"]): row for row in rows}
         for claim in held:
-            if claim.partition not in kept:
+            row = kept.get(claim.partition)
+            if row is None:
                 self.drop(claim.partition)
                 changes.lost.append(claim.partition)
+            elif row["next_offset"] != claim.next_offset:
+                # A crash of Postgres took back what was committed last, see `advance`. Without
+                # this look nobody would notice until the partition's next record.
+                self.claims[claim.partition] = replace(
+                    claim, next_offset=row["next_offset"], chain=row["chain"]
+                )
+                changes.claimed.append(claim.partition)
 
     async def _claim(self, connection: Connection, changes: Changes) -> None:
         rows = await connection.fetch(

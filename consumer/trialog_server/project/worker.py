@@ -191,17 +191,18 @@ class Worker:
     async def _guarded(
         self, projection: PartitionProjection, work: Coroutine[object, object, None]
     ) -> None:
-        """Do some work of a partition; give the partition up when it has another owner."""
+        """Do some work of a partition; when that is fenced, ask whose it is and where it stands."""
         try:
             await work
         except FencedError:
             partition = projection.claim.partition
             self.telemetry.fenced += 1
             _log.warning(
-                "partition has another owner", topic=partition.topic, partition=partition.number
+                "partition has another owner, or stands elsewhere since a crash of postgres",
+                topic=partition.topic,
+                partition=partition.number,
             )
-            self._leases.drop(partition)
-            self._drop(partition)
+            self._is_lost = True
 
     def _drop(self, partition: Partition) -> None:
         self._projections.pop(partition, None)
