@@ -8,10 +8,20 @@ Nothing of the product is used: an error there is none here as well.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from tests.unit.schemas.run_model import Fact, Outcome, Parameters, Said, kind_of, outcome_of
+from tests.unit.schemas.run_model import (
+    SMALL,
+    Fact,
+    Outcome,
+    Parameters,
+    Policy,
+    Said,
+    kind_of,
+    outcome_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,8 +63,8 @@ class Summary(NamedTuple):
     points: int
     last: float
     last_step: int
-    smallest: float
-    largest: float
+    smallest: float | None
+    largest: float | None
 
 
 @dataclass
@@ -80,7 +90,7 @@ class Tables:
     parked: set[int] = field(default_factory=set)
 
 
-def tables_of(records: Sequence[Record]) -> Tables:
+def tables_of(records: Sequence[Record], policy: Policy = SMALL) -> Tables:
     """Work out from all records of a partition what the tables must hold."""
     tables = Tables()
     seqs: dict[tuple[int, int], dict[int, int]] = {}
@@ -102,7 +112,7 @@ def tables_of(records: Sequence[Record]) -> Tables:
         tables.writers[writer] = max(came)
         tables.gaps |= {(*writer, *hole) for hole in _holes(came)}
     for run, offset in last_offsets.items():
-        tables.runs[run] = _run_rows(histories[run], offset)
+        tables.runs[run] = _run_rows(outcome_of(histories[run], policy), offset)
     return tables
 
 
@@ -153,8 +163,7 @@ def _holes(came: dict[int, int]) -> Iterator[tuple[int, int, int]]:
             yield seq, last, min(offset for newer, offset in came.items() if newer > last)
 
 
-def _run_rows(history: list[Fact], log_offset: int) -> RunRows:
-    outcome = outcome_of(history)
+def _run_rows(outcome: Outcome, log_offset: int) -> RunRows:
     series: dict[str, list[tuple[int, float]]] = {}
     for name, step, value in outcome.points:
         series.setdefault(name, []).append((step, value))
@@ -165,7 +174,11 @@ def _run_rows(history: list[Fact], log_offset: int) -> RunRows:
 
 
 def _summary(points: list[tuple[int, float]]) -> Summary:
-    """The last point is the one of the highest step, then of the latest; no step is highest."""
+    """The last point is the one of the highest step, then of the latest; no step is highest.
+
+    What is no number is neither the smallest nor the largest.
+    """
     last = max(range(len(points)), key=lambda at: (points[at][0] == -1, points[at][0], at))
-    values = [value for _, value in points]
-    return Summary(len(points), values[last], points[last][0], min(values), max(values))
+    numbers = [value for _, value in points if not math.isnan(value)]
+    smallest, largest = min(numbers, default=None), max(numbers, default=None)
+    return Summary(len(points), points[last][1], points[last][0], smallest, largest)

@@ -24,6 +24,7 @@ from tests.integration.partition_model import (
 from tests.integration.projection_cases import projection_pool
 from tests.unit.schemas.receiver import body_of
 from tests.unit.schemas.run_model import Outcome, kind_of
+from trialog_schemas.events import NIL_ID
 from trialog_schemas.wire import (
     EVENTS_TOPIC,
     RecordHeader,
@@ -42,8 +43,10 @@ from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from uuid import UUID
+
+    from asyncpg import Record
 
     from tests.integration.partition_model import Call
     from trialog_server.postgres.pool import Pool
@@ -53,6 +56,9 @@ PLACE = Partition(EVENTS_TOPIC, 0)
 
 SETTINGS = ProjectionSettings(lease_s=600.0, renew_s=200.0, merge_chunks_min=2)
 """No lease ends by itself; two small chunks are worth a merge."""
+
+PARTITION_STRIDE = 1_000_000_000_000
+"""Offsets of dead and parked records are told with their partition times this."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -202,32 +208,46 @@ class Bench:
 
     async def tables(self) -> Tables:
         """Return what the tables hold, in the model's words."""
-        tables = Tables()
-        row = await self.pool.fetchrow(_EVERYTHING)
+        row = await self.pool.fetchrow(EVERYTHING)
         assert row is not None
-        for run_id, *state in row["states"]:
-            tables.runs[_run_of(run_id)] = _run_rows(state)
-        for run_id, name, value in row["parameters"]:
-            kind = kind_of(json.loads(value))
-            tables.runs[_run_of(run_id)].outcome.parameters[name] = kind
-        for run_id, name, *summary in row["summaries"]:
-            tables.runs[_run_of(run_id)].summaries[name] = Summary(*summary)
-        for run_id, name, first_index, points, data in row["chunks"]:
-            series = tables.runs[_run_of(run_id)].series.setdefault(name, [])
-            assert first_index == len(series)
-            series += _points(points, data)
-        for run_id, name, version, sha256 in row["artifacts"]:
-            contents = tables.runs[_run_of(run_id)].outcome.artifacts.setdefault(name, [])
-            contents.append(sha256.hex()[0])
-            assert version == len(contents)
-        for run_id, writer_id, seq, code in row["rejections"]:
-            refusal = (_writer_of(writer_id), seq, code)
-            tables.runs[_run_of(run_id)].outcome.refusals.append(refusal)
-        tables.writers = {(_run_of(a), _writer_of(b)): seq for a, b, seq in row["writers"]}
-        tables.gaps = {(_run_of(a), _writer_of(b), *rest) for a, b, *rest in row["gaps"]}
-        tables.index = {(o, _run_of(a), _writer_of(b), s, n) for o, a, b, s, n in row["index"]}
-        tables.dead, tables.parked = set(row["dead"]), set(row["parked"])
-        return tables
+        return tables_in(row, Naming(_run_of, _writer_of, lambda sha256: sha256.hex()[0]))
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the model calls things: runs and writers have numbers, contents a word."""
+
+    run_of: Callable[[UUID], int]
+    writer_of: Callable[[UUID], int]
+    content_of: Callable[[bytes], str]
+
+
+def tables_in(row: Record, naming: Naming) -> Tables:
+    """Return the one row of `EVERYTHING` in the model's words."""
+    tables, run_of, writer_of = Tables(), naming.run_of, naming.writer_of
+    for run_id, *state in row["states"]:
+        tables.runs[run_of(run_id)] = _run_rows(state)
+    for run_id, name, value in row["parameters"]:
+        kind = kind_of(json.loads(value))
+        tables.runs[run_of(run_id)].outcome.parameters[name] = kind
+    for run_id, name, *summary in row["summaries"]:
+        tables.runs[run_of(run_id)].summaries[name] = Summary(*summary)
+    for run_id, name, first_index, points, data in row["chunks"]:
+        series = tables.runs[run_of(run_id)].series.setdefault(name, [])
+        assert first_index == len(series)
+        series += _points(points, data)
+    for run_id, name, version, sha256 in row["artifacts"]:
+        contents = tables.runs[run_of(run_id)].outcome.artifacts.setdefault(name, [])
+        contents.append(naming.content_of(sha256))
+        assert version == len(contents)
+    for run_id, writer_id, seq, code in row["rejections"]:
+        refusal = (writer_of(writer_id), seq, code)
+        tables.runs[run_of(run_id)].outcome.refusals.append(refusal)
+    tables.writers = {(run_of(a), writer_of(b)): seq for a, b, seq in row["writers"]}
+    tables.gaps = {(run_of(a), writer_of(b), *rest) for a, b, *rest in row["gaps"]}
+    tables.index = {(o, run_of(a), writer_of(b), s, n) for o, a, b, s, n in row["index"]}
+    tables.dead, tables.parked = set(row["dead"]), set(row["parked"])
+    return tables
 
 
 @asynccontextmanager
@@ -267,7 +287,7 @@ def _points(count: int, data: bytes) -> list[tuple[int, float]]:
     return list(zip(steps, struct.unpack_from(f"<{count}d", data, 16 * count), strict=True))
 
 
-_EVERYTHING = """
+EVERYTHING = f"""
 SELECT
     ARRAY(
         SELECT ROW (run_id, status, failure_message, started_at, ended_at, tags, rejected,
@@ -286,14 +306,26 @@ SELECT
         SELECT ROW (run_id, name, version, sha256) FROM artifacts ORDER BY run_id, name, version
     ) AS artifacts,
     ARRAY(
-        SELECT ROW (run_id, writer_id, seq, code) FROM rejections
+        SELECT ROW (run_id, writer_id, seq, code) FROM rejections WHERE topic = '{EVENTS_TOPIC}'
         ORDER BY run_id, log_offset, seq, item
     ) AS rejections,
-    ARRAY(SELECT ROW (run_id, writer_id, last_seq) FROM writers) AS writers,
-    ARRAY(SELECT ROW (run_id, writer_id, first_seq, last_seq, log_offset) FROM gaps) AS gaps,
+    ARRAY(
+        SELECT ROW (run_id, writer_id, last_seq) FROM writers WHERE run_id <> '{NIL_ID}'
+    ) AS writers,
+    ARRAY(
+        SELECT ROW (run_id, writer_id, first_seq, last_seq, log_offset) FROM gaps
+        WHERE topic = '{EVENTS_TOPIC}'
+    ) AS gaps,
     ARRAY(
         SELECT ROW (log_offset, run_id, writer_id, first_seq, events) FROM record_index
+        WHERE topic = '{EVENTS_TOPIC}'
     ) AS index,
-    ARRAY(SELECT log_offset FROM dead) AS dead,
-    ARRAY(SELECT log_offset FROM parked) AS parked
+    ARRAY(
+        SELECT partition * {PARTITION_STRIDE} + log_offset FROM dead WHERE topic = '{EVENTS_TOPIC}'
+    ) AS dead,
+    ARRAY(
+        SELECT partition * {PARTITION_STRIDE} + log_offset FROM parked
+        WHERE topic = '{EVENTS_TOPIC}'
+    ) AS parked
 """
+"""All that the tables hold of the events topic, as one row."""

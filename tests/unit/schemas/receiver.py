@@ -23,12 +23,14 @@ from tests.unit.schemas.run_model import (
     Outcome,
     Parameters,
     Points,
+    Refused,
     Said,
     Tags,
 )
 from trialog_schemas.events import (
     ArtifactLogged,
     Body,
+    CallRefused,
     Event,
     MetricsLogged,
     ParametersLogged,
@@ -76,6 +78,8 @@ def body_of(said: Said) -> Body:
             return RunEnded(said.status, said.message, is_owner=said.is_owner)
         case Tags():
             return TagsSet(dict(said.values), said.removed)
+        case Refused():
+            return CallRefused(said.code, "refused by its process")
 
 
 def stored(state: RunState) -> str:

@@ -15,7 +15,19 @@ ILLEGAL_NAMES = ("", "bad\nname")
 
 DEFAULT_PARAMETERS, DEFAULT_POINTS, DEFAULT_ARTIFACTS = 300, 500_000, 30
 PARAMETERS, POINTS, ARTIFACTS, ARTIFACT_BYTES = 3, 6, 2, 100
-"""The policy that the run's start brings, in the model's own numbers."""
+"""The policy that the run's start brings in most tests, in the model's own numbers."""
+
+
+class Policy(NamedTuple):
+    """The limits that a run's start brings."""
+
+    parameters: int = PARAMETERS
+    points: int = POINTS
+    artifacts: int = ARTIFACTS
+    artifact_bytes: int = ARTIFACT_BYTES
+
+
+SMALL = Policy()
 
 
 class Parameters(NamedTuple):
@@ -59,7 +71,13 @@ class Tags(NamedTuple):
     removed: tuple[str, ...]
 
 
-Said: TypeAlias = Parameters | Points | Artifact | Entered | Left | Tags
+class Refused(NamedTuple):
+    """A call that its own process refused, and as what."""
+
+    code: str
+
+
+Said: TypeAlias = Parameters | Points | Artifact | Entered | Left | Tags | Refused
 
 
 class Fact(NamedTuple):
@@ -109,7 +127,7 @@ def first_deliveries(delivered: list[Fact]) -> list[Fact]:
     return fresh
 
 
-def outcome_of(delivered: list[Fact]) -> Outcome:
+def outcome_of(delivered: list[Fact], policy: Policy = SMALL) -> Outcome:
     """Work out from a whole history what the run must be."""
     facts = first_deliveries(delivered)
     outcome = Outcome()
@@ -118,13 +136,16 @@ def outcome_of(delivered: list[Fact]) -> Outcome:
         has_started = has_started or fact.said == Entered("started")
         codes: list[str] = []
         if isinstance(fact.said, Parameters):
-            codes = _log_parameters(outcome, fact.said, PARAMETERS if has_started else 300)
+            codes = _log_parameters(outcome, fact.said, policy.parameters if has_started else 300)
         elif isinstance(fact.said, Points):
-            codes = _log_points(outcome, fact.said, POINTS if has_started else DEFAULT_POINTS)
+            points = policy.points if has_started else DEFAULT_POINTS
+            codes = _log_points(outcome, fact.said, points)
         elif isinstance(fact.said, Artifact):
-            codes = _log_artifact(outcome, fact.said, has_started=has_started)
+            codes = _log_artifact(outcome, fact.said, policy if has_started else None)
         elif isinstance(fact.said, Tags):
             codes = _set_tags(outcome, fact.said)
+        elif isinstance(fact.said, Refused):
+            codes = [fact.said.code]
         outcome.refusals += [(fact.writer, fact.seq, code) for code in codes]
     _tell_status(outcome, facts)
     return outcome
@@ -159,11 +180,11 @@ def _log_points(outcome: Outcome, said: Points, at_most: int) -> list[str]:
     return codes + (["point_limit"] if refused else [])
 
 
-def _log_artifact(outcome: Outcome, said: Artifact, *, has_started: bool) -> list[str]:
-    at_most = ARTIFACTS if has_started else DEFAULT_ARTIFACTS
+def _log_artifact(outcome: Outcome, said: Artifact, policy: Policy | None) -> list[str]:
+    at_most = DEFAULT_ARTIFACTS if policy is None else policy.artifacts
     if said.name in ILLEGAL_NAMES:
         return ["invalid"]
-    if has_started and said.size > ARTIFACT_BYTES:
+    if policy is not None and said.size > policy.artifact_bytes:
         return ["artifact_size"]
     versions = outcome.artifacts.get(said.name)
     if versions is None:
