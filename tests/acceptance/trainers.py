@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from tests.acceptance import trainer_program
-from tests.acceptance.trainer_program import loss_at
+from tests.acceptance.trainer_program import Part, loss_at, odd_at
 from tests.services.trialog import wait_until
 from trialog.client import Client, number
 from trialog_schemas.errors import ResourceNotFoundError, UnavailableError
@@ -27,6 +27,7 @@ END_TIMEOUT_S = 90.0
 EXPECTED: dict[str, Callable[[int], float]] = {
     "loss": loss_at,
     "accuracy": lambda step: step / 7,
+    "odd": odd_at,
     "tick": float,
 }
 """What the training program logs, by metric: the value of each step."""
@@ -54,6 +55,7 @@ class Trainer:
         folder: takes spool and ledger.
         names: of experiment and run.
         read: where the run is looked at, when that is another service.
+        part: what it does, if that is more than to train a run of its own.
     """
 
     def __init__(
@@ -63,18 +65,16 @@ class Trainer:
         names: tuple[str, str],
         *,
         read: trialog.Session | None = None,
+        part: Part | None = None,
     ) -> None:
         self.experiment_name, self.run_name = names
-        self._session = session
+        self.part = part or Part(session.url or "", session.kafka, str(folder), *names)
         self._client = Client((read or session).resolve())
-        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [sys.executable, trainer_program.__file__, self._session.url or ""]
-        command += [self._session.kafka or "-", str(self._folder)]
-        command += [self.experiment_name, self.run_name]
-        with (self._folder / f"{self.run_name}.log").open("wb") as log:
+        command = [sys.executable, trainer_program.__file__, self.part.to_json()]
+        with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )
@@ -89,6 +89,11 @@ class Trainer:
         self.kill()
 
     @property
+    def log_path(self) -> Path:
+        """The file of what the program says."""
+        return self.part.ledger_path.with_suffix(".log")
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The running program."""
         if self._process is None:
@@ -97,7 +102,7 @@ class Trainer:
 
     def noted(self) -> Noted:
         """Read the ledger as it is now."""
-        path = self._folder / f"{self.run_name}.ledger"
+        path = self.part.ledger_path
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kinds = Counter(line.split(" ")[0] for line in lines)
         ids = [line.split(" ")[1] for line in lines if line.startswith("run ")]
@@ -128,7 +133,7 @@ class Trainer:
         process = self.process
         process.wait(END_TIMEOUT_S)
         self._process = None
-        said = (self._folder / f"{self.run_name}.log").read_text(encoding="utf-8")
+        said = self.log_path.read_text(encoding="utf-8")
         assert process.returncode == 0, said
         assert self.noted().is_applied, said
 
@@ -139,6 +144,10 @@ class Trainer:
     def has_run(self) -> bool:
         """Tell whether the program has entered its run."""
         return self.noted().run_id is not None
+
+    def has_filled(self) -> bool:
+        """Tell whether a program that fills its run has done so."""
+        return "\nmemory " in self.part.ledger_path.read_text(encoding="utf-8")
 
     def wait_progress(self) -> Noted:
         """Wait until the service has more than what the program has logged by now; return that."""
@@ -174,7 +183,7 @@ class Trainer:
         counts = {name: self._check_values(name) for name in EXPECTED}
         most = self.noted()
         assert least.ticks <= counts["tick"] <= most.ticks + 1
-        for name in ("loss", "accuracy"):
+        for name in ("loss", "accuracy", "odd"):
             assert least.steps <= counts[name] <= most.steps + 1
 
     def check_exact(self, *, spare: int = 0) -> None:
@@ -186,7 +195,7 @@ class Trainer:
         """
         noted, run = self.noted(), self.run()
         counts = {name: self._check_values(name) for name in EXPECTED}
-        assert counts["loss"] == counts["accuracy"]
+        assert counts["loss"] == counts["accuracy"] == counts["odd"]
         parameters, artifacts = len(run["parameters"]), len(run["artifacts"])
         assert run["parameters"] == {f"p{count}": count / 3 for count in range(parameters)}
         texts = {one["name"]: self._text(run, one["name"]) for one in run["artifacts"]}
@@ -196,7 +205,7 @@ class Trainer:
         beyond = [have - had for have, had in zip(recorded, logged, strict=True)]
         assert min(beyond) >= 0, f"lost: {logged} logged, {recorded} recorded"
         assert sum(beyond) <= spare, f"doubled: {logged} logged, {recorded} recorded"
-        assert run["points"] == counts["tick"] + 2 * counts["loss"]
+        assert run["points"] == counts["tick"] + 3 * counts["loss"]
         assert run["rejected_count"] == 0
 
     def _check_values(self, name: str) -> int:
@@ -204,7 +213,8 @@ class Trainer:
         steps, values = self.series(name)
         count = len(values)
         assert steps == ([-1] * count if name == "tick" else list(range(count))), name
-        assert values == [EXPECTED[name](step) for step in range(count)], name
+        expected = [EXPECTED[name](step) for step in range(count)]
+        assert list(map(repr, values)) == list(map(repr, expected)), name  # NaN is no equal of NaN
         return count
 
     def _text(self, run: RunAnswer, name: str) -> str:
