@@ -24,7 +24,7 @@ from tests.unit.schemas.run_model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 UNSTORABLE = "z"
 """The parameter that the rules accept and the tests' Postgres refuses: it quarantines its run."""
@@ -90,8 +90,14 @@ class Tables:
     parked: set[int] = field(default_factory=set)
 
 
-def tables_of(records: Sequence[Record], policy: Policy = SMALL) -> Tables:
-    """Work out from all records of a partition what the tables must hold."""
+def tables_of(records: Sequence[Record], policies: Mapping[int, Policy] | None = None) -> Tables:
+    """Work out from all records of a partition what the tables must hold.
+
+    Args:
+        records: in their order.
+        policies: what the start of each run brings; the small policy where nothing is told.
+    """
+    known = policies or {}
     tables = Tables()
     seqs: dict[tuple[int, int], dict[int, int]] = {}
     histories: dict[int, list[Fact]] = {}
@@ -112,7 +118,7 @@ def tables_of(records: Sequence[Record], policy: Policy = SMALL) -> Tables:
         tables.writers[writer] = max(came)
         tables.gaps |= {(*writer, *hole) for hole in _holes(came)}
     for run, offset in last_offsets.items():
-        tables.runs[run] = _run_rows(outcome_of(histories[run], policy), offset)
+        tables.runs[run] = _run_rows(outcome_of(histories[run], known.get(run, SMALL)), offset)
     return tables
 
 
