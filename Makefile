@@ -21,7 +21,7 @@ quietly = said=$$($(1) 2>&1) || { rc=$$?; printf '%s\n' "$$said" >&2; exit $$rc;
 # Every command runs in this checkout's own environment, whatever the caller's shell has set.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo up test lint types fmt bench pins install clean
+.PHONY: help demo up test lint types fmt bench chaos pins install clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -50,6 +50,9 @@ fmt: $(DEV_STAMP) ## format the code and mend what ruff can mend
 
 bench: $(DEV_STAMP) ## run the benchmarks and print their table
 	@exec $(BIN)/python -m tests.bench
+
+chaos: $(DEV_STAMP) ## break everything under load and check what is left, ten minutes; ARGS="--seed 7 --minutes 60 --log kafka"
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 install: $(DEV_STAMP) ## install everything needed to work on trialog
 

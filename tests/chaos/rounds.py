@@ -1,0 +1,219 @@
+"""One round of chaos: load, faults, healing, quiet, and everything checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import traceback
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.chaos import checks
+from tests.chaos.checks import Evidence, Finding
+from tests.chaos.effects import RunEffects, effects_of, readable
+from tests.chaos.faults import FAULTS, faults_of
+from tests.chaos.model import model_of, tables_found, told
+from tests.chaos.scene import Scene
+from tests.services.trialog import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.chaos.ledgers import Ledger
+    from tests.chaos.plain_log import Entry
+    from tests.chaos.stage import Stage
+
+PATIENCE_S = 60.0
+"""So long everything may take to be applied, before that is a finding."""
+
+
+AGAIN_EVERY = 4
+"""At the end of so many rounds one delivers the whole log again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round does; the same seed gives the same plan.
+
+    Args:
+        seed: decides what the faults leave open.
+        faults: names, in order.
+        trainers: so many programs log from the start.
+        patience_s: so long everything may take to be applied.
+        is_delivered_again: at last the whole log is read once more, over the live tables.
+    """
+
+    seed: str
+    faults: tuple[str, ...]
+    trainers: int = 3
+    patience_s: float = PATIENCE_S
+    is_delivered_again: bool = False
+
+
+def plan_of(seed: int, number: int, log: str, *, faults: int, among: Sequence[str]) -> Plan:
+    """Return the plan of a round.
+
+    Args:
+        seed: of the whole walk.
+        number: of the round.
+        log: where it is played.
+        faults: how many.
+        among: names to choose from; none are all that the log has.
+    """
+    rng = Random(f"{seed}/{log}/{number}")
+    known = [name for name in faults_of(log) if not among or name in among]
+    chosen: list[str] = []
+    while len(chosen) < faults:
+        chosen += rng.sample(known, min(faults - len(chosen), len(known)))
+    is_delivered_again = number % AGAIN_EVERY == 0
+    return Plan(f"{seed}/{log}/{number}", tuple(chosen), is_delivered_again=is_delivered_again)
+
+
+@dataclass
+class Outcome:
+    """What became of a round.
+
+    Args:
+        findings: broken invariants.
+        recoveries: by component the seconds until everything was applied again.
+        calls: how many log calls were made, and the slowest in seconds.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    recoveries: dict[str, list[float]] = field(default_factory=dict)
+    calls: int = 0
+    slowest_s: float = 0.0
+
+
+def play(stage: Stage, plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
+    """Play a round; what is needed to understand a finding is left in the folder.
+
+    Args:
+        stage: the service; it is left as it was found.
+        plan: what to do.
+        folder: an empty one.
+        say: is told what happens.
+    """
+    name = "chaos-" + plan.seed.replace("/", "-")
+    outcome = Outcome()
+    scene = Scene(stage, folder, name, Random(plan.seed))
+    try:
+        _strike(scene, plan, outcome, say)
+        stage.heal()
+        scene.end()
+    except Exception:  # noqa: BLE001  whatever goes wrong amid a round is found, and kept
+        outcome.findings.append(Finding("went on", name, traceback.format_exc()))
+        scene.kill_all()
+        stage.heal()
+    outcome.findings += _quiet(stage, name, plan.patience_s)
+    entries = stage.entries()
+    _check(stage, scene.ledgers(), entries, outcome)
+    if plan.is_delivered_again and not outcome.findings:
+        outcome.findings += _deliver_again(stage)
+    if outcome.findings:
+        _keep(stage, plan, outcome, entries, folder)
+    return outcome
+
+
+def _strike(scene: Scene, plan: Plan, outcome: Outcome, say: Callable[[str], None]) -> None:
+    scene.start(plan.trainers)
+    scene.struck("start")
+    scene.wait_recovered(plan.patience_s)
+    for name in plan.faults:
+        FAULTS[name](scene)
+        component = scene.strikes[-1].component
+        took_s = scene.wait_recovered(plan.patience_s)
+        if took_s is None:
+            said = f"{name}: not everything is applied within {plan.patience_s:g} s"
+            outcome.findings.append(Finding("recovered", component, said))
+            say(f"  {said}")
+            scene.stage.heal()
+        else:
+            outcome.recoveries.setdefault(component, []).append(took_s)
+            say(f"  {name}: {took_s:.2f} s")
+
+
+def _quiet(stage: Stage, name: str, patience_s: float) -> list[Finding]:
+    """Send what the dead left, and wait until nothing moves any more."""
+    said = [stage.sync()]
+    if said[0]:
+        said.append(stage.sync())  # one that came while a spool's process was just ending
+    findings = [Finding("synced", name, said[1])] if len(said) > 1 and said[1] else []
+
+    def is_quiet() -> bool:
+        return not checks.applied(stage.positions(), ends_of(stage.entries()))
+
+    try:
+        wait_until(is_quiet, "everything is applied", patience_s)
+    except AssertionError:
+        findings += checks.applied(stage.positions(), ends_of(stage.entries()))
+    return findings
+
+
+def ends_of(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return by partition the offset behind the last record."""
+    ends: dict[str, int] = {}
+    for entry in entries:
+        place = f"{entry.topic}:{entry.partition}"
+        ends[place] = max(ends.get(place, 0), entry.offset + 1)
+    return ends
+
+
+def _check(stage: Stage, ledgers: list[Ledger], entries: Sequence[Entry], outcome: Outcome) -> None:
+    read = list(readable(entries))
+    effects = effects_of(record for _, record in read if record is not None)
+    by_run: dict[str, list[Ledger]] = {}
+    for ledger in ledgers:
+        by_run.setdefault(ledger.run_name, []).append(ledger)
+        outcome.calls += len(ledger.begun)
+        outcome.slowest_s = max([outcome.slowest_s, *ledger.returned.values()])
+    for run_name, of_run in sorted(by_run.items()):
+        run_id = next((one.run_id for one in of_run if one.run_id), None)
+        if run_id is None:
+            continue  # killed while it entered
+        evidence = Evidence(run_name, of_run, effects.get(run_id, RunEffects()))
+        outcome.findings += checks.of_run(evidence)
+    outcome.findings += checks.undisturbed(ledgers)
+    outcome.findings += checks.like_the_model(
+        told(model_of(read)), told(tables_found(stage.tables()))
+    )
+    differing = stage.verify()
+    if differing:
+        outcome.findings.append(Finding("replay", stage.log, differing[:2000]))
+
+
+def _deliver_again(stage: Stage) -> list[Finding]:
+    """Read the whole log over the live tables: not one row is written."""
+    before, series = stage.rows(), told(tables_found(stage.tables()))
+    stage.faulty.deliver_again()
+    after = stage.rows()
+    findings = checks.like_the_model(series, told(tables_found(stage.tables())))
+    findings += [
+        Finding("again", table, f"{len(rows ^ after[table])} rows are others than before")
+        for table, rows in before.items()
+        if rows != after[table]
+    ]
+    return findings
+
+
+def _keep(
+    stage: Stage, plan: Plan, outcome: Outcome, entries: Sequence[Entry], folder: Path
+) -> None:
+    """Leave beside ledgers and programs' words what else tells of the findings."""
+    lines = (
+        json.dumps([one.topic, one.partition, one.offset, one.key, one.value.hex()])
+        for one in sorted(entries)
+    )
+    (folder / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    tables = told(tables_found(stage.tables()))
+    (folder / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
+    said = [*stage.service.output, "-- second worker", *stage.second.output]
+    (folder / "service.log").write_text("\n".join(said), encoding="utf-8")
+    found = [f"{one.check} [{one.where}]: {one.text}" for one in outcome.findings]
+    text = "\n".join([repr(plan), *found])
+    (folder / "findings.txt").write_text(text, encoding="utf-8")
+    with_spools = folder / "spool"
+    if stage.session.spool_dir is not None and not with_spools.exists():
+        shutil.copytree(stage.session.spool_dir, with_spools, dirs_exist_ok=True)

@@ -1,0 +1,171 @@
+"""The training programs of a round and what is known of them; starts, kills and waits for them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tests.acceptance.trainer_program import STEPS_MAX, Part
+from tests.acceptance.trainers import Trainer
+from tests.chaos.ledgers import read_ledger
+from tests.services.trialog import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from random import Random
+
+    from tests.chaos.ledgers import Ledger
+    from tests.chaos.stage import Stage
+
+ENTER_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 120.0
+AHEAD_TICKS = 3
+"""A program must have so many calls more applied than it had made when it was struck."""
+
+
+@dataclass
+class Strike:
+    """One fault: what was hit and when, and what must be applied for it to be over."""
+
+    component: str
+    at_s: float
+    goals: dict[tuple[str, str], int]
+
+
+class Scene:
+    """The programs of one round; their runs are of one experiment.
+
+    Args:
+        stage: the service.
+        folder: takes the ledgers and what the programs say.
+        experiment_name: one that no other round has.
+        rng: decides everything that a fault leaves open.
+    """
+
+    def __init__(self, stage: Stage, folder: Path, experiment_name: str, rng: Random) -> None:
+        self.stage = stage
+        self.folder = folder
+        self.experiment_name = experiment_name
+        self.rng = rng
+        self.living: list[Trainer] = []
+        self.strikes: list[Strike] = []
+        self._count = 0
+        session = stage.session
+        self._part = Part(
+            str(session.url),
+            session.kafka,
+            str(folder),
+            experiment_name,
+            "",
+            spool_dir=str(session.spool_dir),
+            contests=True,
+        )
+
+    def start(self, count: int) -> list[Trainer]:
+        """Start so many programs with runs of their own."""
+        parts = []
+        for _ in range(count):
+            self._count += 1
+            parts.append(replace(self._part, run_name=f"run-{self._count}"))
+        return self._start(parts)
+
+    def start_beside(self, owner: Trainer) -> Trainer:
+        """Start a program that logs into another's run."""
+        self._count += 1
+        mark = f".j{self._count}"
+        part = replace(self._part, run_name=owner.run_name, mark=mark, joins=True)
+        return self._start([part])[0]
+
+    def start_filling(self, rows: int, spool_dir: Path | None = None) -> Trainer:
+        """Start a program that fills its run at once."""
+        self._count += 1
+        part = replace(self._part, run_name=f"run-{self._count}", rows=rows)
+        if spool_dir is not None:
+            part = replace(part, spool_dir=str(spool_dir))
+        return self._start([part])[0]
+
+    def _start(self, parts: Iterable[Part]) -> list[Trainer]:
+        session = self.stage.session
+        started = [
+            Trainer(session, self.folder, (part.experiment_name, part.run_name), part=part)
+            for part in parts
+        ]
+        for trainer in started:
+            trainer.__enter__()
+        self.living += started
+        for trainer in started:
+            what = f"{trainer.run_name}{trainer.part.mark} is entered"
+            wait_until(trainer.has_run, what, ENTER_TIMEOUT_S)
+        return started
+
+    def take(self, count: int) -> list[Trainer]:
+        """Choose so many of the living programs, which are then no longer counted as such."""
+        chosen = self.rng.sample(self.living, min(count, len(self.living)))
+        self.living = [one for one in self.living if one not in chosen]
+        return chosen
+
+    def struck(self, component: str, dead: Iterable[Trainer] = ()) -> None:
+        """Note that a component was hit just now, or a fault of it has ended just now.
+
+        Args:
+            component: whose recovery is measured.
+            dead: programs that ended; of them what they had logged must be applied.
+        """
+        at_s = time.monotonic()
+        goals = {}
+        for trainer in self.living:
+            ticks = trainer.noted().ticks
+            if trainer.part.rows == 0:
+                goals[self._key(trainer)] = min(ticks + AHEAD_TICKS, max(ticks, STEPS_MAX))
+        goals |= {self._key(one): one.noted().ticks for one in dead if one.part.rows == 0}
+        self.strikes.append(Strike(component, at_s, goals))
+
+    @staticmethod
+    def _key(trainer: Trainer) -> tuple[str, str]:
+        return trainer.noted().run_id or "", trainer.part.mark
+
+    def wait_recovered(self, timeout_s: float) -> float | None:
+        """Wait until what the last strike has kept up is applied; return how long that took.
+
+        None: it is not within the time.
+        """
+        strike = self.strikes[-1]
+        while time.monotonic() < strike.at_s + timeout_s:
+            ticks = self.stage.applied_ticks()
+            if all(ticks.get(key, 0) >= goal for key, goal in strike.goals.items()):
+                return time.monotonic() - strike.at_s
+            time.sleep(0.02)
+        return None
+
+    def tell(self, trainer: Trainer, order: str) -> None:
+        """Give a program an order."""
+        stdin = trainer.process.stdin
+        assert stdin is not None
+        stdin.write(f"{order}\n".encode())
+        stdin.flush()
+
+    def interrupt(self, trainer: Trainer) -> None:
+        """Press Ctrl-C twice, the second time while the program leaves its run."""
+        trainer.process.send_signal(signal.SIGINT)
+        time.sleep(self.rng.uniform(0.0, 0.3))
+        trainer.process.send_signal(signal.SIGINT)
+        trainer.process.wait(END_TIMEOUT_S)
+
+    def end(self) -> None:
+        """Let all programs leave their runs, and wait for them."""
+        for trainer in self.living:
+            trainer.tell_end()
+        for trainer in self.living:
+            trainer.process.wait(END_TIMEOUT_S)
+
+    def kill_all(self) -> None:
+        """End what still runs, when a round is given up."""
+        for trainer in self.living:
+            trainer.kill()
+
+    def ledgers(self) -> list[Ledger]:
+        """Return the ledgers of all programs, their children's as well."""
+        return [read_ledger(path) for path in sorted(self.folder.glob("*.ledger"))]
