@@ -64,44 +64,61 @@ matched AS MATERIALIZED (
           JOIN asked a ON a.number = v.asked AND a.wants_none WHERE v.text IS NOT NULL
       )
 ),
-standing AS (
-    SELECT e.experiment_id, a.number, dense_rank() OVER (
-               PARTITION BY a.number
-               ORDER BY CASE WHEN a.operator = 'asc' THEN v.number ELSE - v.number END,
-                   CASE WHEN a.operator = 'asc' THEN v.text END COLLATE "C",
-                   CASE WHEN a.operator = 'desc' THEN v.text END COLLATE "C" DESC
-           ) AS rank
-    FROM asked a
-    CROSS JOIN matched e
-    LEFT JOIN value v ON v.asked = a.number AND v.experiment_id = e.experiment_id
-    WHERE a.is_order
+-- Brought together by grouping, as in search_mlflow_runs.
+sort_value AS (
+    SELECT v.experiment_id, v.asked, max(v.operator) AS operator, max(v.number) AS number,
+           max(v.text COLLATE "C") AS text, max(v.created_at) AS created_at,
+           max(v.created_as) AS created_as
+    FROM (
+        SELECT e.experiment_id, a.number AS asked, a.operator, NULL::double precision AS number,
+               NULL AS text, e.created_at, e.number AS created_as
+        FROM matched e
+        CROSS JOIN (
+            SELECT number, operator FROM asked WHERE is_order
+            UNION ALL
+            SELECT 0, 'asc'
+        ) AS a
+        UNION ALL
+        SELECT v.experiment_id, v.asked, NULL, v.number, v.text, NULL, NULL
+        FROM value v
+        WHERE v.asked IN (SELECT a.number FROM asked a WHERE a.is_order)
+    ) AS v
+    GROUP BY v.experiment_id, v.asked
+    HAVING count(v.created_at) > 0
 ),
-standings AS (
-    SELECT standing.experiment_id, array_agg(standing.rank ORDER BY standing.number) AS ranks
-    FROM standing GROUP BY standing.experiment_id
+standing AS (
+    SELECT v.*, dense_rank() OVER (
+               PARTITION BY v.asked
+               ORDER BY CASE WHEN v.operator = 'asc' THEN v.number ELSE - v.number END,
+                   CASE WHEN v.operator = 'asc' THEN v.text END COLLATE "C",
+                   CASE WHEN v.operator = 'desc' THEN v.text END COLLATE "C" DESC
+           ) AS rank
+    FROM sort_value v
 ),
 sorted AS MATERIALIZED (
-    SELECT e.*, row_number() OVER (
-               ORDER BY standings.ranks, e.created_at DESC, e.number DESC
+    SELECT standing.experiment_id, row_number() OVER (
+               ORDER BY array_agg(standing.rank ORDER BY standing.asked),
+                   max(standing.created_at) DESC, max(standing.created_as) DESC
            ) AS place
-    FROM matched e LEFT JOIN standings ON standings.experiment_id = e.experiment_id
+    FROM standing GROUP BY standing.experiment_id
 )
 SELECT
     sorted.place,
-    sorted.experiment_id,
-    sorted.account,
-    sorted.number,
-    sorted.name,
-    sorted.description,
-    sorted.tags,
-    sorted.created_at,
-    sorted.created_by,
-    sorted.deleted_at,
-    sorted.modified_at,
-    sorted.modified_by,
+    e.experiment_id,
+    e.account,
+    e.number,
+    e.name,
+    e.description,
+    e.tags,
+    e.created_at,
+    e.created_by,
+    e.deleted_at,
+    e.modified_at,
+    e.modified_by,
     (SELECT count(*) FROM runs r
-     WHERE r.experiment_id = sorted.experiment_id AND r.deleted_at IS NULL) AS run_count
+     WHERE r.experiment_id = e.experiment_id AND r.deleted_at IS NULL) AS run_count
 FROM sorted
+JOIN experiments e ON e.experiment_id = sorted.experiment_id
 WHERE sorted.place > coalesce(
     (SELECT before.place FROM sorted before WHERE before.experiment_id = $9::uuid), $10::bigint
 )

@@ -109,31 +109,50 @@ matched AS MATERIALIZED (
           WHERE v.text IS NOT NULL
       )
 ),
+-- What each run is sorted by, beside the order 0, by which all are equal. Brought together by
+-- grouping: nothing tells Postgres how many rows are matched, and joins of what it takes for few
+-- rows would compare every run with every other.
+sort_value AS (
+    SELECT v.run_id, v.asked, max(v.operator) AS operator, max(v.number) AS number,
+           max(v.text COLLATE "C") AS text, max(v.started_at) AS started_at,
+           max(v.log_offset) AS log_offset, max(v.seq) AS seq
+    FROM (
+        SELECT r.run_id, a.number AS asked, a.operator, NULL::double precision AS number,
+               NULL AS text, r.started_at, r.log_offset, r.seq
+        FROM matched r
+        CROSS JOIN (
+            SELECT number, operator FROM asked WHERE is_order
+            UNION ALL
+            SELECT 0, 'asc'
+        ) AS a
+        UNION ALL
+        SELECT v.run_id, v.asked, NULL, v.number, v.text, NULL, NULL, NULL
+        FROM value v
+        WHERE v.asked IN (SELECT a.number FROM asked a WHERE a.is_order)
+    ) AS v
+    GROUP BY v.run_id, v.asked
+    HAVING count(v.started_at) > 0
+),
 -- Where a run stands by each order alone; those that are equal stand together, what is missing last
 -- in either direction, behind NaN.
 standing AS (
-    SELECT r.run_id, a.number, dense_rank() OVER (
-               PARTITION BY a.number
+    SELECT v.*, dense_rank() OVER (
+               PARTITION BY v.asked
                ORDER BY CASE WHEN v.number = 'NaN' THEN 1
                              WHEN v.number IS NULL AND v.text IS NULL THEN 2 ELSE 0 END,
-                   CASE WHEN a.operator = 'asc' THEN v.number ELSE - v.number END,
-                   CASE WHEN a.operator = 'asc' THEN v.text END COLLATE "C",
-                   CASE WHEN a.operator = 'desc' THEN v.text END COLLATE "C" DESC
+                   CASE WHEN v.operator = 'asc' THEN v.number ELSE - v.number END,
+                   CASE WHEN v.operator = 'asc' THEN v.text END COLLATE "C",
+                   CASE WHEN v.operator = 'desc' THEN v.text END COLLATE "C" DESC
            ) AS rank
-    FROM asked a
-    CROSS JOIN matched r
-    LEFT JOIN value v ON v.asked = a.number AND v.run_id = r.run_id
-    WHERE a.is_order
-),
-standings AS (
-    SELECT standing.run_id, array_agg(standing.rank ORDER BY standing.number) AS ranks
-    FROM standing GROUP BY standing.run_id
+    FROM sort_value v
 ),
 sorted AS MATERIALIZED (
-    SELECT r.run_id, row_number() OVER (
-               ORDER BY standings.ranks, r.started_at DESC, r.log_offset DESC, r.seq DESC
+    SELECT standing.run_id, row_number() OVER (
+               ORDER BY array_agg(standing.rank ORDER BY standing.asked),
+                   max(standing.started_at) DESC, max(standing.log_offset) DESC,
+                   max(standing.seq) DESC
            ) AS place
-    FROM matched r LEFT JOIN standings ON standings.run_id = r.run_id
+    FROM standing GROUP BY standing.run_id
 ),
 -- The run that was shown last may have moved, so that its place of now counts; the place that it
 -- had is for one that is gone.
