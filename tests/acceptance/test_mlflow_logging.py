@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from typing import TYPE_CHECKING
@@ -102,6 +103,34 @@ def test_page_shows_a_run_of_mlflows_client(
     with run_page(session, run_id) as page:
         assert rows_of(page, "Parameters") == 4
         page.get_by_text("figure.png").first.wait_for()
+
+
+# J1
+@ON_ONE_LOG
+@pytest.mark.filterwarnings("ignore")  # of the libraries that are logged
+@pytest.mark.timeout(120)  # most of it imports them
+def test_autologging_tells_parameters_metrics_pictures_and_data(
+    mlflow: ModuleType, session: trialog.Session, experiment_name: str
+) -> None:
+    """scikit-learn's training is a run with all that MLflow makes of it, but the model's files."""
+    sklearn = importlib.import_module("mlflow.sklearn")
+    model = importlib.import_module("sklearn.linear_model").LogisticRegression(max_iter=500)
+    features, target = importlib.import_module("sklearn.datasets").load_iris(return_X_y=True)
+    mlflow.set_experiment(experiment_name)
+    sklearn.autolog(log_models=False)
+    try:
+        model.fit(features, target)
+    finally:
+        sklearn.autolog(disable=True)
+    (run,) = trialog.Run.list(experiment_name, session=session)
+    assert (run.status, run.parameters["max_iter"]) == ("Completed", "500")
+    assert run.metrics["training_accuracy_score"].last > 0.9
+    names = {one.name: one.is_output for one in run.artifacts}
+    assert names["training_confusion_matrix.png"]
+    assert not names["mlflow-inputs.json"]
+    (data,) = mlflow.get_run(run.run_id).inputs.dataset_inputs
+    assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "train")]
+    assert json.loads(data.dataset.schema)["mlflow_tensorspec"]
 
 
 # J4

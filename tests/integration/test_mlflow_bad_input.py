@@ -99,6 +99,11 @@ def cases(run: str) -> dict[str, list[object]]:
             {**log, "metrics": [POINT], "params": [{"key": "lr", "value": "0.2"}]},
             {**log, "metrics": [{**POINT, "step": -1}], "params": [{"key": "a", "value": "b"}]},
         ],
+        "/runs/log-inputs": [
+            *no_run,
+            *each(log, "datasets", 5, {}, [5], [{}], [{"dataset": {"name": 5, "digest": "1"}}]),
+            *each(log, "models", 5, [{"model_id": "m"}]),
+        ],
         "/runs/update": [
             *no_run,
             *each(log, "status", "", "running", "DONE", 3, []),

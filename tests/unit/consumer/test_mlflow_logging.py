@@ -11,6 +11,11 @@ from pydantic import ValidationError as ShapeError
 
 from trialog_schemas.errors import ClientError, LimitExceededError, ValidationError
 from trialog_schemas.events import LongBlock
+from trialog_server.serve.mlflow.dataset_inputs import (
+    LogInputsArguments,
+    datasets_of,
+    inputs_document,
+)
 from trialog_server.serve.mlflow.log_arguments import (
     LogBatchArguments,
     PointArguments,
@@ -182,3 +187,57 @@ def test_whole_values_are_one_document_that_grows() -> None:
     second = long_values_document(first, {"q": "y"}, {"t": "2"})
     assert json.loads(second) == {"params": {"p": "x", "q": "y"}, "tags": {"t": "2"}}
     assert long_values_document(second, {"p": "x"}, {}) == second
+
+
+FOREIGN = [
+    b"",
+    b"{",
+    b"[]",
+    b"5",
+    b'"x"',
+    b'{"params": 5}',
+    b'{"datasets": 5}',
+    b'{"datasets":[5]}',
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN, ids=range(len(FOREIGN)))
+def test_artifact_that_somebody_else_has_made_under_the_name_is_no_defect(content: bytes) -> None:
+    """Whoever logs may take these names; what is none of ours is begun anew."""
+    assert json.loads(long_values_document(content, {"p": "x"}, {}))["params"] == {"p": "x"}
+    assert datasets_of(content) == []
+
+
+def dataset(name: object = "d", digest: object = "1", **more: object) -> dict[str, object]:
+    """Return a dataset as a client sends it."""
+    return {"tags": [], "dataset": {"name": name, "digest": digest, **more}}
+
+
+def test_datasets_are_one_document_that_grows() -> None:
+    """A dataset is told once, with what was said of it last."""
+    told = [LogInputsArguments.model_validate({"datasets": [one]}).told() for one in (
+        dataset(), dataset("e", schema="s"), dataset(profile="p"),
+    )]  # fmt: skip
+    document = None
+    for one in told:
+        document = inputs_document(document, one)
+    assert datasets_of(document) == [*told[2], *told[1]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"datasets": [dataset(None)]},
+        {"datasets": [dataset("")]},
+        {"datasets": [dataset("d", None)]},
+        {"datasets": [{}]},
+        {"datasets": [dataset("a\0")]},
+        {"datasets": [dataset()] * 1001},
+        {"models": [{"model_id": "m"}]},
+    ],
+    ids=range(7),
+)
+def test_inputs_that_are_none_are_refused(body: dict[str, object]) -> None:
+    """No name, no digest, too many, or models, which trialog does not keep."""
+    with pytest.raises(ClientError):
+        LogInputsArguments.model_validate(body).told()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LONG_VALUES_ARTIFACT = "mlflow-long-values.json"
 """The artifact with the whole values: `{"params": {name: value}, "tags": {key: value}}`."""
 
-LONG_VALUES_TYPE = "application/json"
+JSON_TYPE = "application/json"
 
 _DIGITS = 8
 """Hex digits of the digest in a mark: two long values are not the same for beginning alike."""
@@ -39,11 +39,19 @@ def long_values_document(
     before: bytes | None, parameters: Mapping[str, str], tags: Mapping[str, str]
 ) -> bytes:
     """Return the artifact with these whole values beside those that it had."""
-    known = {} if before is None else orjson.loads(before)
     return orjson.dumps(
         {
-            "params": {**known.get("params", {}), **parameters},
-            "tags": {**known.get("tags", {}), **tags},
+            "params": {**_known(before, "params"), **parameters},
+            "tags": {**_known(before, "tags"), **tags},
         },
         option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,
     )
+
+
+def _known(before: bytes | None, part: str) -> dict[str, object]:
+    """Return a part of the artifact; of one that somebody else has made under its name, nothing."""
+    try:
+        known = orjson.loads(before or b"{}")[part]
+    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -11,6 +11,11 @@ from starlette.responses import Response
 
 from trialog_schemas.errors import ResourceNotFoundError, shown
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.mlflow.dataset_inputs import (
+    INPUTS_ARTIFACT,
+    LogInputsArguments,
+    inputs_document,
+)
 from trialog_server.serve.mlflow.log_arguments import (
     LogBatchArguments,
     LogPairArguments,
@@ -43,6 +48,7 @@ class MlflowLogRoutes:
             ("/log-batch", self.log_batch, LogBatchArguments),
             ("/set-tag", self.set_tag, LogPairArguments),
             ("/delete-tag", self.delete_tag, TagKeyArguments),
+            ("/log-inputs", self.log_inputs, LogInputsArguments),
         ):
             router.add_api_route(
                 path,
@@ -85,6 +91,16 @@ class MlflowLogRoutes:
                 value=key,
             )
         return await self._log(request, told, Logged(removed=(key,)))
+
+    async def log_inputs(self, request: Request) -> Response:
+        """Log which datasets an MLflow client's run has used, as an input artifact of the run."""
+        asked = await read_arguments(request, LogInputsArguments)
+        run_id, told = asked.run(), asked.told()
+        await self._writes(request).log_input_document(
+            run_id, INPUTS_ARTIFACT, lambda before: inputs_document(before, told)
+        )
+        nothing: NothingJSON = {}
+        return json_response(nothing)
 
     async def _log(self, request: Request, told: RunArguments, logged: Logged) -> Response:
         # Only a point that is counted twice would be another one than a point that is told twice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -22,6 +23,7 @@ from trialog_server.read.experiments import (
 )
 from trialog_server.read.list_runs import find_run, run_not_found
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.mlflow.dataset_inputs import INPUTS_ARTIFACT, datasets_of
 from trialog_server.serve.mlflow.questions import (
     MlflowArguments,
     RunArguments,
@@ -32,6 +34,7 @@ from trialog_server.serve.mlflow.questions import (
 )
 from trialog_server.serve.mlflow.shapes import (
     EPOCH,
+    DatasetInputJSON,
     ExperimentAnswerJSON,
     RunAnswerJSON,
     experiment_json,
@@ -114,7 +117,17 @@ class MlflowReadRoutes:
         asked = await read_arguments(request, RunArguments)
         run = await run_of(self._service, caller_of(request).account, asked.run())
         content: RunAnswerJSON = {"run": run_json(run)}
+        content["run"]["inputs"]["dataset_inputs"] = await self._datasets(run)
         return json_response(content)
+
+    async def _datasets(self, run: RunView) -> list[DatasetInputJSON]:
+        told = [one for one in run.artifacts if one.name == INPUTS_ARTIFACT and not one.is_output]
+        if not told or told[0].sha256 is None:
+            return []
+        with contextlib.suppress(ResourceNotFoundError):  # its bytes are on their way, or lost
+            parts = await self._service.store.get_stream(told[0].sha256)
+            return datasets_of(b"".join([part async for part in parts]))
+        return []
 
 
 async def experiment_of(service: Service, account: str, number: int) -> ExperimentView:

@@ -89,10 +89,17 @@ class RunDataJSON(TypedDict):
     tags: list[PairJSON]
 
 
-class RunInputsJSON(TypedDict):
-    """The datasets of a run, of which trialog keeps none."""
+class DatasetInputJSON(TypedDict):
+    """A dataset that a run used: name, digest and what else was told, as texts."""
 
-    dataset_inputs: list[PairJSON]
+    tags: list[PairJSON]
+    dataset: dict[str, str]
+
+
+class RunInputsJSON(TypedDict):
+    """The datasets of a run; told of one run alone, a search leaves them out."""
+
+    dataset_inputs: list[DatasetInputJSON]
 
 
 class MlflowRunJSON(TypedDict):

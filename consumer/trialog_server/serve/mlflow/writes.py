@@ -34,15 +34,15 @@ from trialog_schemas.rules import RunState, decide_body
 from trialog_server.read.list_rejections import writer_rejections
 from trialog_server.read.run_to_write import run_to_write
 from trialog_server.serve.mlflow.long_values import (
+    JSON_TYPE,
     LONG_VALUES_ARTIFACT,
-    LONG_VALUES_TYPE,
     long_values_document,
     shortened,
 )
 from trialog_server.serve.mlflow.shapes import parameter_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from trialog_schemas.events import CatalogBody, MetricsLogged, RunBody, RunCreated
     from trialog_schemas.names import ParameterValue
@@ -216,27 +216,61 @@ class RunWrites:
         long_tags = {key: text for key, text in tags.items() if len(text) > TAG_VALUE_CHARS_MAX}
         if not long_parameters and not long_tags:
             return []
-        before, document = state.artifacts.get(LONG_VALUES_ARTIFACT), b""
-        bytes_max = state.limits.artifact_bytes_max
-        if before is not None:
-            known = await self._bytes_of(before.content)
-            document = long_values_document(known, long_parameters, long_tags)
-        if before is None or len(document) > bytes_max:
+        limits = state.limits
+
+        def grow(before: bytes | None) -> bytes:
+            document = long_values_document(before, long_parameters, long_tags)
             # The versions before keep what is not in this one.
-            document = long_values_document(None, long_parameters, long_tags)
-        digest = sha256_of(document)
-        body = ArtifactLogged(
-            LONG_VALUES_ARTIFACT,
-            "artifact",
-            LONG_VALUES_TYPE,
-            sha256=digest,
-            size=len(document),
+            is_large = before is not None and len(document) > limits.artifact_bytes_max
+            return grow(None) if is_large else document
+
+        body = await self._grown(state, LONG_VALUES_ARTIFACT, grow, is_output=True)
+        # What is refused of it is recorded all the same, so that it is seen; the run does not fail.
+        return [] if body is None else [body]
+
+    async def log_input_document(
+        self, run_id: UUID, name: str, grow: Callable[[bytes | None], bytes]
+    ) -> None:
+        """Record the next version of a JSON artifact that tells what a run has used.
+
+        Args:
+            run_id: the run.
+            name: of the artifact.
+            grow: makes the next version of the newest one, of None the first.
+
+        Raises:
+            ResourceNotFoundError: there is no such run.
+            ClientError: the rules refuse the artifact.
+            UnavailableError: it is not known to be recorded.
+        """
+        limits = self._service.terms.limits
+        run = await run_to_write(
+            self._service.pool, self._account, run_id, policy=limits, with_artifacts=True
         )
+        body = await self._grown(run.state, name, grow, is_output=False)
+        if body is None:
+            return
+        for refused in decide_body(run.state, body).rejections[:1]:
+            await self.refuse(run, refused)
+        await self.record(run_id, [(now_us(), body)])
+
+    async def _grown(
+        self,
+        state: RunState,
+        name: str,
+        grow: Callable[[bytes | None], bytes],
+        *,
+        is_output: bool,
+    ) -> ArtifactLogged | None:
+        """Store the next version of a JSON artifact and return its event; None: it is no other."""
+        newest = state.artifacts.get(name)
+        document = grow(None if newest is None else await self.bytes_of(newest.content))
+        digest = sha256_of(document)
+        body = ArtifactLogged(name, "artifact", JSON_TYPE, is_output, digest, len(document))
         verdict = decide_body(state, body)
         if verdict.accepted is not None:
             await self.store_bytes(digest, _once(document))
-        # What is refused here is recorded all the same, so that it is seen; the run does not fail.
-        return [] if verdict.accepted is None and not verdict.rejections else [body]
+        return body if verdict.accepted is not None or verdict.rejections else None
 
     async def store_bytes(self, digest: str, chunks: AsyncIterator[bytes]) -> None:
         """Store an artifact's bytes, unless they are there."""
@@ -244,7 +278,7 @@ class RunWrites:
             bytes_max = self._service.terms.artifact_bytes_max
             await self._service.store.put_stream(digest, chunks, bytes_max)
 
-    async def _bytes_of(self, digest: str) -> bytes | None:
+    async def bytes_of(self, digest: str) -> bytes | None:
         """Return an artifact's bytes, or None if the store has lost them."""
         with contextlib.suppress(ResourceNotFoundError):
             return b"".join([part async for part in await self._service.store.get_stream(digest)])
