@@ -23,6 +23,7 @@ from trialog_server.archiving import archive, restore
 from trialog_server.artifacts import ArtifactStore
 from trialog_server.commands import api, checkpoint, rebuild_tables, up, verify_tables, worker
 from trialog_server.log.memory import MemoryLog
+from trialog_server.proving import prove
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
 from trialog_server.serve.service import Terms
@@ -32,7 +33,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSUMER_README = (ROOT / "consumer" / "README.md").read_text(encoding="utf-8")
 SCHEMAS_README = (ROOT / "schemas" / "README.md").read_text(encoding="utf-8")
 
-COMMANDS = (up, api, worker, rebuild_tables, verify_tables, checkpoint, archive, restore)
+COMMANDS = (
+    up, api, worker, rebuild_tables, verify_tables, checkpoint, archive, restore, prove,
+)  # fmt: skip
 
 # Rows of the path table, "| 3 it is safe | `path`, `more` | in → out | I/O |".
 _PATH_ROW = re.compile(r"^\| *\d+ [^|]*\|(?P<files>[^|]+)\|", re.MULTILINE)

@@ -88,7 +88,7 @@ _artifacts = click.option(
     metavar="URL",
     help="store of artifacts, such as s3://bucket/prefix  [default: in the data folder]",
 )
-_archive = click.option(
+archive_option = click.option(
     "--archive",
     envvar="TRIALOG_ARCHIVE",
     show_envvar=True,
@@ -145,7 +145,7 @@ def service() -> None:
 @kafka_option
 @postgres_option
 @_artifacts
-@_archive
+@archive_option
 @partitions_option
 @_limits
 @_stale_after
@@ -172,7 +172,7 @@ def up(**flags: object) -> None:
 @kafka_option
 @postgres_option
 @_artifacts
-@_archive
+@archive_option
 @partitions_option
 @_limits
 @_stale_after
@@ -190,7 +190,7 @@ def api(**flags: object) -> None:
 @service.command()
 @kafka_option
 @postgres_option
-@_archive
+@archive_option
 @partitions_option
 @click.option("--until-parent-ends", is_flag=True, hidden=True)
 def worker(*, until_parent_ends: bool, **flags: object) -> None:
@@ -209,7 +209,7 @@ def worker(*, until_parent_ends: bool, **flags: object) -> None:
 @data_dir_option
 @kafka_option
 @postgres_option
-@_archive
+@archive_option
 @partitions_option
 @click.option("--anew", is_flag=True, help="forget a rebuild that was interrupted")
 @click.option("--back", is_flag=True, help="return to the tables before the last one")
@@ -239,7 +239,7 @@ file_type = click.Path(dir_okay=False, path_type=Path)
 @data_dir_option
 @kafka_option
 @postgres_option
-@_archive
+@archive_option
 @partitions_option
 @click.option(
     "--checkpoint", "path", type=file_type, help="file that the log must agree with as well"
@@ -269,7 +269,7 @@ def verify_tables(
         )
     if archive_alone and (path is not None or not flags["archive"]):
         raise click.UsageError("--archive-alone takes an --archive and no --checkpoint")
-    with _unverified(), plain_errors():
+    with unverified(), plain_errors():
         settings = settings_of(flags)
         from trialog_server.verify_archive import run_verify_alone  # noqa: PLC0415
         from trialog_server.verify_command import read_signed, run_verify  # noqa: PLC0415
@@ -289,6 +289,7 @@ def verify_tables(
 @data_dir_option
 @kafka_option
 @postgres_option
+@archive_option
 @partitions_option
 @click.option("--key", type=file_type, required=True, help="PEM file of an Ed25519 private key")
 @click.option("--new-key", is_flag=True, help="make the key, and its public half in KEY.pub")
@@ -297,7 +298,8 @@ def verify_tables(
 def checkpoint(*, key: Path, new_key: bool, output: Path, as_json: bool, **flags: object) -> None:
     """Sign what the log holds up to now, into a file to be kept elsewhere.
 
-    `trialog verify --checkpoint FILE` then finds any later change to those records.
+    `trialog verify --checkpoint FILE` then finds any later change to those records, and `trialog
+    prove` writes from it what proves a single run.
     """
     with plain_errors():
         settings = settings_of(flags)
@@ -399,7 +401,7 @@ class _UnverifiedError(click.ClickException):
 
 
 @contextlib.contextmanager
-def _unverified() -> Iterator[None]:
+def unverified() -> Iterator[None]:
     """Give what fails before anything is found a status of its own: it is no tampering."""
     try:
         yield

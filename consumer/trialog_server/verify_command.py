@@ -14,6 +14,7 @@ from trialog_server.project.checkpoint import (
     broken_partitions,
     make_key,
     read_checkpoint,
+    read_trees,
     sign,
 )
 from trialog_server.project.seals import record_seals
@@ -127,7 +128,7 @@ class _Archived:
 async def run_checkpoint(
     settings: ServerSettings, key: Path, output: Path, *, is_new_key: bool, as_json: bool
 ) -> None:
-    """Sign how far the live tables are and what the chains are there, into a new file.
+    """Sign how far the live tables are and what the log has up to there, into a new file.
 
     Args:
         settings: where the service's data is.
@@ -136,12 +137,14 @@ async def run_checkpoint(
         is_new_key: make the key first; it must not be there yet.
         as_json: print one JSON object instead of a sentence.
     """
-    async with beside_service(settings) as (dsn, _log):
+    async with beside_service(settings) as (dsn, log):
         chains = await live_chains(dsn)
+        with progress("records") as tell:
+            trees = await read_trees(log, chains, tell)
         with plain_files():
             if is_new_key:
                 make_key(key)
-            content = sign(chains, private_key_of(key))
+            content = sign(chains, trees, private_key_of(key))
             with output.open("xb") as opened:
                 opened.write(content)
             made = read_checkpoint(output).checkpoint

@@ -171,6 +171,39 @@ def test_history_that_was_rewritten_as_a_whole_is_found_by_a_checkpoint_kept_els
     assert "is there already and is not replaced" in output[-1]
 
 
+# K6
+@ON_THE_EMBEDDED_LOG  # how the log is read, `verify --checkpoint` shows on both
+def test_proof_of_one_run_is_checked_without_the_service(
+    tampered: Faulty, tmp_path: Path, experiment_name: str
+) -> None:
+    """It has the run's events and nobody else's, holds by the public key alone, or says why not."""
+    key, kept, proof = (tmp_path / name for name in ("key.pem", "kept.json", "proof.json"))
+    session = session_on(tampered, tmp_path)
+    with trialog.Run(experiment_name, "neighbour", session) as other:
+        other.log_parameter("secret", "of-another-run")
+    with trialog.Run(experiment_name, "proven", session) as run:
+        run.log_metrics({"loss": 0.5, "accuracy": 0.9}, step=0)
+    for one in (other, run):
+        one.wait(30)
+    signing = ("checkpoint", "--key", str(key), "--new-key", "--output", str(kept))
+    assert ended(tampered, *signing)[0] == 0
+    proving = ("prove", run.run_id, "--checkpoint", str(kept), "--output", str(proof))
+    assert ended(tampered, *proving)[0] == 0
+    content = proof.read_text(encoding="utf-8")
+    assert other.run_id not in content
+
+    check = ("verify-proof", str(proof), "--public-key", f"{key}.pub", "--json")
+    with ServiceProcess(*check) as checking:
+        assert checking.wait_ended(END_TIMEOUT_S) == 0, checking.output
+    told = answer_of(checking.output)
+    assert (told["run_id"], told["name"]) == (run.run_id, [experiment_name, "proven"])
+    assert (told["points"], told["is_proven"]) == (2, True)
+    proof.write_text(content.replace('"offset":', '"offset":1', 1), encoding="utf-8")
+    with ServiceProcess(*check[:-1]) as checking:
+        assert checking.wait_ended(END_TIMEOUT_S) == 1
+    assert checking.output[-1].startswith("not proven: the ")
+
+
 # K4 K2
 @ON_THE_EMBEDDED_LOG  # what is killed and left is in Postgres
 async def test_rebuild_that_is_killed_leaves_the_service_as_it_was(

@@ -11,7 +11,7 @@ import base64
 import binascii
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast
 
@@ -28,18 +28,20 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from trialog_schemas.errors import UnavailableError, ValidationError
-from trialog_schemas.wire import HASH_BYTES
+from trialog_schemas.wire import EVENTS_TOPIC, HASH_BYTES
 from trialog_server.log.base import Partition, topic_partitions
 from trialog_server.project.decode import extend_chain
 from trialog_server.project.log_until import LogUntil
+from trialog_server.project.run_tree import RunChain, Tree, add_records, tree_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from trialog_server.log.base import Log
+    from trialog_server.log.base import Log, LogRecord
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of version 1 were checkpoints without trees; they are read as well."""
 
 _READ_BYTES = 16 * 1024 * 1024
 _WAIT_S = 5.0
@@ -52,16 +54,20 @@ class Checkpoint:
     Args:
         made_at: when, by the clock of the machine that signed; nothing is concluded from it.
         chains: of each partition how many records it had, and their chain as hex digits.
+        trees: of each partition of events the runs that its records are of.
+        version: of the statement.
     """
 
     made_at: datetime
     chains: Mapping[Partition, tuple[int, str]]
+    trees: Mapping[Partition, Tree] = field(default_factory=dict)
+    version: int = VERSION
 
     def statement(self) -> bytes:
         """Return the bytes that are signed: JSON with sorted keys and no spaces."""
         return orjson.dumps(
             {
-                "version": VERSION,
+                "version": self.version,
                 "made_at": self.made_at,
                 "partitions": [
                     {
@@ -69,6 +75,7 @@ class Checkpoint:
                         "partition": one.number,
                         "records": records,
                         "chain": chain,
+                        **(asdict(self.trees[one]) if one in self.trees else {}),
                     }
                     for one, (records, chain) in sorted(self.chains.items())
                 ],
@@ -139,9 +146,13 @@ def read_public_key(path: Path) -> str:
     return key.public_bytes_raw().hex()
 
 
-def sign(chains: Mapping[Partition, tuple[int, str]], key: Ed25519PrivateKey) -> bytes:
+def sign(
+    chains: Mapping[Partition, tuple[int, str]],
+    trees: Mapping[Partition, Tree],
+    key: Ed25519PrivateKey,
+) -> bytes:
     """Return the file of a checkpoint made now."""
-    statement = Checkpoint(datetime.now(UTC), chains).statement()
+    statement = Checkpoint(datetime.now(UTC), chains, trees).statement()
     return orjson.dumps(
         {
             "statement": orjson.Fragment(statement),
@@ -158,8 +169,17 @@ def read_checkpoint(path: Path) -> SignedCheckpoint:
         ValidationError: the file is none, its signature is wrong, or its version is not known.
         OSError: it cannot be read.
     """
+    return checkpoint_of(path.read_bytes(), str(path))
+
+
+def checkpoint_of(content: bytes, name: str) -> SignedCheckpoint:
+    """Return the checkpoint of a file's content, if its signature is right; `name` says of which.
+
+    Raises:
+        ValidationError: it is none, its signature is wrong, or its version is not known.
+    """
     try:
-        stored = orjson.loads(path.read_bytes())
+        stored = orjson.loads(content)
         public_key = cast("str", stored["public_key"])
         checkpoint = _checkpoint(stored["statement"])
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(
@@ -167,26 +187,28 @@ def read_checkpoint(path: Path) -> SignedCheckpoint:
         )
     except InvalidSignature as exc:
         raise ValidationError(
-            f"checkpoint {str(path)!r} does not carry the signature of its key: it was changed "
-            "after it was signed; take an untouched copy",
+            f"checkpoint {name!r} does not carry the signature of its key: it was changed after it "
+            "was signed; take an untouched copy",
             field="checkpoint",
-            value=str(path),
+            value=name,
         ) from exc
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error) as exc:
         raise ValidationError(
-            f"{str(path)!r} is no checkpoint of version {VERSION} ({type(exc).__name__}: {exc}); "
+            f"{name!r} is no checkpoint of version {VERSION} ({type(exc).__name__}: {exc}); "
             "give a file that `trialog checkpoint` wrote",
             field="checkpoint",
-            value=str(path),
+            value=name,
             limit=VERSION,
         ) from exc
     return SignedCheckpoint(checkpoint, public_key)
 
 
 def _checkpoint(statement: dict[str, object]) -> Checkpoint:
-    if statement["version"] != VERSION:
-        raise ValueError(f"version {statement['version']!r}")
+    version = statement["version"]
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise ValueError(f"version {version!r}")
     chains: dict[Partition, tuple[int, str]] = {}
+    trees: dict[Partition, Tree] = {}
     for one in cast("list[dict[str, object]]", statement["partitions"]):
         topic, number, records, chain = (
             one[name] for name in ("topic", "partition", "records", "chain")
@@ -195,8 +217,21 @@ def _checkpoint(statement: dict[str, object]) -> Checkpoint:
             raise ValueError(f"partition {number!r} with {records!r} records")
         if not isinstance(chain, str) or len(bytes.fromhex(chain)) != HASH_BYTES * bool(records):
             raise ValueError(f"chain {chain!r}")
-        chains[Partition(str(topic), number)] = (records, chain)
-    return Checkpoint(datetime.fromisoformat(str(statement["made_at"])), chains)
+        partition = Partition(str(topic), number)
+        chains[partition] = (records, chain)
+        if "root" in one:
+            trees[partition] = _tree(one)
+    made_at = datetime.fromisoformat(str(statement["made_at"]))
+    return Checkpoint(made_at, chains, trees, version)
+
+
+def _tree(one: Mapping[str, object]) -> Tree:
+    runs, root = one["runs"], one["root"]
+    if type(runs) is not int or runs < 0:
+        raise ValueError(f"partition with {runs!r} runs")
+    if not isinstance(root, str) or len(bytes.fromhex(root)) != HASH_BYTES * bool(runs):
+        raise ValueError(f"root {root!r}")
+    return Tree(runs, root)
 
 
 async def broken_partitions(
@@ -222,11 +257,55 @@ async def broken_partitions(
     ]
 
 
+async def read_trees(
+    log: Log,
+    chains: Mapping[Partition, tuple[int, str]],
+    on_progress: Callable[[int, int], None],
+) -> dict[Partition, Tree]:
+    """Return what a checkpoint signs of the runs of each partition of events.
+
+    Raises:
+        UnavailableError: the log does not answer, or is not the one whose chains these are.
+    """
+    ends = {one: records for one, (records, _) in chains.items() if records}
+    runs: dict[Partition, dict[str, RunChain]] = {
+        one: {} for one in chains if one.topic == EVENTS_TOPIC
+    }
+    found = dict.fromkeys(ends, b"")
+    async for partition, records in records_until(log, ends, on_progress):
+        found[partition] = extend_chain(found[partition], records)
+        if partition in runs:
+            add_records(runs[partition], records)
+    for partition, (count, chain) in chains.items():
+        if count and found[partition].hex() != chain:
+            raise UnavailableError(
+                f"the log does not hold the {count} records that were applied of {partition.topic} "
+                f"partition {partition.number}; nothing is signed, `trialog verify` says more",
+                field="log",
+                value=found[partition].hex(),
+                limit=chain,
+            )
+    return {partition: tree_of(of_partition) for partition, of_partition in runs.items()}
+
+
 async def _chains(
     log: Log, ends: Mapping[Partition, int], on_progress: Callable[[int, int], None]
 ) -> dict[Partition, bytes]:
     """Return of each partition the chain over its records before its end."""
     chains = dict.fromkeys(ends, b"")
+    async for partition, records in records_until(log, ends, on_progress):
+        chains[partition] = extend_chain(chains[partition], records)
+    return chains
+
+
+async def records_until(
+    log: Log, ends: Mapping[Partition, int], on_progress: Callable[[int, int], None]
+) -> AsyncIterator[tuple[Partition, list[LogRecord]]]:
+    """Yield all records of some partitions before their ends, in order of each partition.
+
+    Raises:
+        UnavailableError: the log does not answer, or a record in between is missing.
+    """
     done, total = 0, sum(ends.values())
     reader = LogUntil(log, ends).reader()
     try:
@@ -239,12 +318,11 @@ async def _chains(
                     "try again"
                 )
             for partition, records in found.items():
-                chains[partition] = extend_chain(chains[partition], records)
+                yield partition, records
                 done += len(records)
             on_progress(done, total)
     finally:
         await reader.close()
-    return chains
 
 
 def _no_key(path: Path, kind: str) -> ValidationError:

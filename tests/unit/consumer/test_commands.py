@@ -152,6 +152,25 @@ def test_command_of_an_archive_says_what_it_lacks(arguments: list[str], says: st
     assert says in result.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["prove", "ab" * 16, "--output", "p"], 2, "'--checkpoint'"),
+        (["prove", "ab", "--checkpoint", "c", "--output", "p"], 1, "'ab' is not 32 hex digits"),
+        (["prove", "ab" * 16, "--checkpoint", "c", "--output", "p"], 1, "c: No such file"),
+        (["verify-proof", "p"], 2, "'--public-key'"),
+        (["verify-proof", "p", "--public-key", "k"], 3, "k: No such file"),
+    ],
+)
+def test_command_of_a_proof_says_what_it_lacks(
+    arguments: list[str], status: int, says: str
+) -> None:
+    """Before a service is looked for; a file that cannot be read is no proof that is wrong."""
+    result = call(*arguments)
+    assert result.exit_code == status
+    assert says in result.output
+
+
 def test_rebuild_goes_one_way() -> None:
     """Two ways at once are refused in either order; none of them is chosen silently."""
     for pair in (("--back", "--anew"), ("--anew", "--back")):

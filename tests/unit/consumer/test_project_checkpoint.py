@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import stat
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from trialog_server.project.checkpoint import (
     sign,
 )
 from trialog_server.project.decode import extend_chain
+from trialog_server.project.run_tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,13 @@ CHAINS = {
     Partition(EVENTS_TOPIC, 0): (12, "ab" * 32),
     Partition(EVENTS_TOPIC, 1): (0, ""),
 }
+
+TREES = {Partition(EVENTS_TOPIC, 0): Tree(3, "cd" * 32), Partition(EVENTS_TOPIC, 1): Tree(0, "")}
+
+OF_VERSION_1 = (
+    b'{"statement":{"made_at":"2026-11-26T08:00:00+00:00","partitions":[{"chain":"%b","partition":0'
+    b',"records":12,"topic":"trialog.events.v1"}],"version":1},"public_key":"%b","signature":"%b"}'
+)
 
 
 @pytest.fixture
@@ -44,14 +53,14 @@ def key(tmp_path: Path) -> Path:
 def signed(tmp_path: Path, key: Path) -> Path:
     """A checkpoint's file."""
     path = tmp_path / "checkpoint.json"
-    path.write_bytes(sign(CHAINS, read_private_key(key)))
+    path.write_bytes(sign(CHAINS, TREES, read_private_key(key)))
     return path
 
 
 def test_checkpoint_comes_back_with_the_key_that_signed_it(signed: Path, key: Path) -> None:
     """Positions and chains are those that were signed; the public key says by whom."""
     found = read_checkpoint(signed)
-    assert found.checkpoint.chains == CHAINS
+    assert (found.checkpoint.chains, found.checkpoint.trees) == (CHAINS, TREES)
     assert found.public_key == read_public_key(key.with_name("key.pem.pub"))
 
 
@@ -75,7 +84,12 @@ CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "time": lambda one: one["statement"].update(made_at="2001-01-01T00:00:00+00:00"),  # type: ignore[attr-defined]
     "key": lambda one: one.update(public_key="00" * 32),
     "signature": lambda one: one.update(signature="AAAA" * 21 + "AA=="),
-    "version": lambda one: one["statement"].update(version=2),  # type: ignore[attr-defined]
+    "version": lambda one: one["statement"].update(version=1),  # type: ignore[attr-defined]
+    "later version": lambda one: one["statement"].update(version=3),  # type: ignore[attr-defined]
+    "root": lambda one: one["statement"]["partitions"][0].update(root="ce" * 32),  # type: ignore[index]
+    "runs": lambda one: one["statement"]["partitions"][0].update(runs=2),  # type: ignore[index]
+    "no runs": lambda one: one["statement"]["partitions"][0].update(runs=0),  # type: ignore[index]
+    "no root": lambda one: one["statement"]["partitions"][0].pop("root"),  # type: ignore[index]
     "missing": lambda one: one.pop("signature"),
     "no text": lambda one: one.update(signature=7),
     "negative": lambda one: one["statement"]["partitions"][0].update(records=-1),  # type: ignore[index]
@@ -91,6 +105,23 @@ def test_checkpoint_that_was_changed_is_refused(signed: Path, change: str) -> No
     signed.write_bytes(orjson.dumps(stored))
     with pytest.raises(ValidationError, match="checkpoint"):
         read_checkpoint(signed)
+
+
+def test_checkpoint_of_version_1_is_still_good(tmp_path: Path, key: Path) -> None:
+    """It signed chains alone: whoever keeps one can hold the log against it."""
+    private = read_private_key(key)
+    unsigned = OF_VERSION_1 % (
+        b"ab" * 32,
+        private.public_key().public_bytes_raw().hex().encode(),
+        b"",
+    )
+    statement = unsigned[len(b'{"statement":') : unsigned.index(b',"public_key"')]
+    path = tmp_path / "old.json"
+    signature = base64.b64encode(private.sign(statement))
+    path.write_bytes(unsigned.removesuffix(b'""}') + b'"' + signature + b'"}')
+    found = read_checkpoint(path).checkpoint
+    assert found.chains == {Partition(EVENTS_TOPIC, 0): (12, "ab" * 32)}
+    assert (found.version, found.trees) == (1, {})
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"statement": null}'])
@@ -123,7 +154,7 @@ async def test_log_that_was_changed_breaks_the_partition_of_the_change(
         for one in topic_partitions(log)
     }
     path = tmp_path / "checkpoint.json"
-    path.write_bytes(sign(chains, read_private_key(key)))
+    path.write_bytes(sign(chains, {}, read_private_key(key)))
     checkpoint = read_checkpoint(path).checkpoint
     await log.append([writer.record(metrics([[5.0]]))])
     told: list[tuple[int, int]] = []
