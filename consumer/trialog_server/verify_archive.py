@@ -45,7 +45,7 @@ async def run_verify_alone(
     for line in archive_lines(manifest, ()):
         echo(line)
     for name in left:
-        echo(f"archive: {name} is left over from an archiver that ended early; it may be removed")
+        echo(f"archive: {name} is in no manifest: an archiver is at work, or has left it over")
     return 0
 
 

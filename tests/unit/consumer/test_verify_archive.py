@@ -70,13 +70,13 @@ async def test_whole_archive_is_said_to_be_that(
 async def test_file_that_no_manifest_names_is_told_and_is_no_fault(
     manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What an archiver left that was killed may be removed; it is none of the archive."""
+    """What an archiver left that was killed is none of the archive, and does no harm."""
     assert manifest.records
     name = f"{SEGMENTS_PREFIX}trialog.events.v1/0/{0:020}-{'ab' * 16}.parquet"
     await FolderPlace(tmp_path / "archive").write(name, b"left")
     assert await run_verify_alone(settings(tmp_path), None, as_json=False) == 0
     assert said(capsys)[1:] == [
-        f"archive: {name} is left over from an archiver that ended early; it may be removed"
+        f"archive: {name} is in no manifest: an archiver is at work, or has left it over"
     ]
     assert await run_verify_alone(settings(tmp_path), None, as_json=True) == 0
     assert orjson.loads(said(capsys)[0])["left_over"] == [name]
