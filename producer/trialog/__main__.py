@@ -14,6 +14,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from trialog.as_of import as_of_text
 from trialog.client import Client, number
 from trialog.compare import check_tag_keys, search_runs
 from trialog.experiment import check_page
@@ -100,6 +101,9 @@ def _name(_ctx: click.Context, parameter: click.Parameter, name: str) -> str:
 _experiment = click.argument("experiment", callback=_name)
 _run = click.argument("run", callback=_name)
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+_as_of = click.option(
+    "--as-of", "as_of", help="as it was at a time, or when positions like events:3:17 were newest"
+)
 _url = click.option("--url", help="address of the service  [default: TRIALOG_URL]")
 
 
@@ -109,11 +113,13 @@ _url = click.option("--url", help="address of the service  [default: TRIALOG_URL
 @click.option("--sort-order", default="Descending", show_default=True)
 @click.option("--max-results", default=PAGE_MAX, show_default=True, type=int)
 @click.option("--next-token", help="where the page before ended, as its JSON says")
+@_as_of
 @_url
 @_json
 def list_things(
     experiment: str | None,
     next_token: str | None,
+    as_of: str | None,
     url: str | None,
     *,
     as_json: bool,
@@ -121,7 +127,7 @@ def list_things(
 ) -> None:
     """List experiments, or the runs of EXPERIMENT."""
     with _plain_errors():
-        client = Client(_endpoint(url))
+        client = Client(_endpoint(url), as_of=as_of_text(as_of))
         question = {
             **check_page(page["sort_by"], page["sort_order"], page["max_results"]),
             "next_token": next_token,
@@ -145,6 +151,7 @@ def list_things(
 @click.option("--order-by", help="metrics.accuracy DESC")
 @click.option("--max-results", type=click.IntRange(1), help="rows at most  [default: all]")
 @click.option("--tag", "tags", multiple=True, help="a tag to show too; may be repeated")
+@_as_of
 @_url
 @_json
 def compare_runs(
@@ -163,11 +170,14 @@ def compare_runs(
     with _plain_errors():
         name, keys = names.check_experiment_name(experiment), check_tag_keys(tags)
         asked = question["where"], question["order_by"]
-        runs = list(search_runs(_endpoint(url), name, asked, max_results))
+        client = Client(_endpoint(url), as_of=as_of_text(question["as_of"]))
+        runs = list(search_runs(client, name, asked, max_results))
         parameters = list(dict.fromkeys(key for run in runs for key in run["parameters"]))
         metrics = list(dict.fromkeys(key for run in runs for key in run["metrics"]))
         rows = [_compare_row(run, keys, parameters, metrics) for run in runs]
         _print(runs, ("run", "status", *keys, *parameters, *metrics), rows, as_json=as_json)
+        if client.as_of is not None and not as_json:
+            echo(f"as of {client.as_of}")
 
 
 @cli.command(epilog=_LANGUAGE)
@@ -177,6 +187,7 @@ def compare_runs(
 @click.option("--filter", "where", help="params.lr > 0.1 and metrics.loss.min < 0.5")
 @click.option("--order-by", help="metrics.accuracy DESC")
 @click.option("--force", is_flag=True, help="replace OUTPUT if it exists")
+@_as_of
 @_url
 @_json
 def export(
@@ -200,22 +211,24 @@ def export(
         wanted = Export(
             name, asked["where"], asked["order_by"], asked["kind"], output, is_forced=force
         )
-        run_export(_endpoint(url), wanted, as_json=as_json)
+        client = Client(_endpoint(url), as_of=as_of_text(asked["as_of"]))
+        run_export(client, wanted, as_json=as_json)
 
 
 @cli.command()
 @_experiment
 @_run
+@_as_of
 @_url
 @_json
-def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
+def show(experiment: str, run: str, as_of: str | None, url: str | None, *, as_json: bool) -> None:
     """Show everything of one run.
 
     That is status and times, tags, parameters, metric summaries, artifacts, and how many events
     were refused; with --json all that the service answers.
     """
     with _plain_errors():
-        answer = Client(_endpoint(url)).run(experiment, run)
+        answer = Client(_endpoint(url), as_of=as_of_text(as_of)).run(experiment, run)
         if as_json:
             _print_json(answer)
             return
@@ -234,6 +247,7 @@ def show(experiment: str, run: str, url: str | None, *, as_json: bool) -> None:
         rows += [(f"parameter {name}", _value(it)) for name, it in answer["parameters"].items()]
         rows += [(f"metric {name}", _summary(one)) for name, one in answer["metrics"].items()]
         rows += [(f"artifact {one['name']}", _content(one)) for one in answer["artifacts"]]
+        rows += [("as_of", answer["as_of"])] if "as_of" in answer else []
         rows.append(("rejected", answer["rejected_count"]))
         rows.append(("missing", answer["missing_count"]))
         _print_table(("what", "value"), rows)
@@ -324,6 +338,8 @@ def _print(
     total = answer.get("total") if isinstance(answer, dict) else None
     if isinstance(total, int) and total > len(rows):
         echo(f"{len(rows)} of {total}")
+    if isinstance(answer, dict) and "as_of" in answer:
+        echo(f"as of {answer['as_of']}")
 
 
 def _print_json(value: object) -> None:

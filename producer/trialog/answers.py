@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, TypedDict
+from typing import NotRequired, TypeAlias, TypedDict
 
 from trialog_schemas.names import ParameterValue
 
@@ -78,6 +78,7 @@ class RunAnswer(TypedDict):
     missing_count: int
     points: int
     limits: dict[str, int] | None
+    as_of: NotRequired[str]
 
 
 class ExperimentPage(TypedDict):

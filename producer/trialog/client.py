@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,7 @@ import orjson
 
 from trialog.pages import pages
 from trialog.slow_answer import said_when_slow
-from trialog_schemas.errors import UnavailableError, error_from_code
+from trialog_schemas.errors import SnapshotPendingError, UnavailableError, error_from_code
 from trialog_schemas.events import NIL_ID
 from trialog_schemas.limits import Limits
 from trialog_schemas.wire import frame, next_record, stream_start
@@ -57,6 +58,9 @@ ANSWER_TIMEOUT_S = 30.0
 WORD_AFTER_S = 5.0
 """How long somebody waits for an answer before it is said that the service is slow."""
 
+PENDING_PAUSE_S = 0.2
+"""The pause before tables of the past that are being made are asked for again."""
+
 COMMAND_WAIT_S = 10.0
 """How long the service may wait for a verdict before it answers without one."""
 
@@ -78,6 +82,7 @@ class Client:
         endpoint: the service, and as whom.
         request: sends a request; None does it over HTTP.
         word_after_s: how long to wait for an answer before that is said.
+        as_of: the moment that all questions are about, a time or positions; None is the present.
     """
 
     def __init__(
@@ -85,10 +90,17 @@ class Client:
         endpoint: Endpoint,
         request: Request | None = None,
         word_after_s: float = WORD_AFTER_S,
+        as_of: str | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._word_after_s = word_after_s
+        self._as_of = as_of
         self._request = request or request_over_http
+
+    @property
+    def as_of(self) -> str | None:
+        """The moment of all answers, from the first one on as the service names it: exactly."""
+        return self._as_of
 
     def command(self, writer_id: str, at_us: int, body: CatalogBody) -> CommandAnswer:
         """Append an event of the catalog and wait for its verdict.
@@ -220,7 +232,11 @@ class Client:
             headers["Content-Type"] = body_type
         raw = self._exchange(method, path, parameters, body=body, headers=headers)
         try:
-            return cast("object", orjson.loads(raw))
+            answer = cast("object", orjson.loads(raw))
+            if self._as_of is not None and isinstance(answer, dict):
+                # A time may have a page more when the next is asked for; positions have not.
+                self._as_of = answer.get("as_of", self._as_of)
+            return answer
         except orjson.JSONDecodeError as exc:
             raise UnavailableError(
                 f"what answers at {self._endpoint.url} is no trialog service; check TRIALOG_URL"
@@ -235,19 +251,34 @@ class Client:
         body: bytes | None = None,
         headers: dict[str, str],
     ) -> bytes:
-        pairs = parameters.items() if hasattr(parameters, "items") else parameters
+        pairs = list(parameters.items() if hasattr(parameters, "items") else parameters)
+        if self._as_of is not None:
+            pairs.append(("as_of", self._as_of))
         query = urlencode([(name, value) for name, value in pairs if value is not None])
         url = f"{self._endpoint.url}{path}" + (f"?{query}" if query else "")
         if self._endpoint.api_key is not None:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
-        is_senders = path.startswith(_SENDERS_PATHS)
+        while True:
+            is_quiet = path.startswith(_SENDERS_PATHS)
+            status, data = self._send(method, url, body, headers, is_quiet=is_quiet)
+            if status < OK_BELOW:
+                return data
+            error = _error_of(status, data, self._endpoint.url)
+            if not isinstance(error, SnapshotPendingError):
+                raise error
+            # A service that makes the tables says so every few seconds, or fails otherwise.
+            time.sleep(PENDING_PAUSE_S)
+
+    def _send(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], *, is_quiet: bool
+    ) -> tuple[int, bytes]:
         try:
             with (
                 contextlib.nullcontext()
-                if is_senders
+                if is_quiet
                 else said_when_slow(self._endpoint, self._word_after_s)
             ):
-                status, data = self._request(method, url, body, headers)
+                return self._request(method, url, body, headers)
         except TimeoutError as exc:
             raise UnavailableError(
                 f"the service at {self._endpoint.url} does not answer: it takes connections and "
@@ -258,9 +289,6 @@ class Client:
                 f"no trialog service can be reached at {self._endpoint.url}; "
                 "start one with `trialog up` or set TRIALOG_URL"
             ) from exc
-        if status >= OK_BELOW:
-            raise _error_of(status, data, self._endpoint.url)
-        return data
 
 
 def number(value: Number | None) -> float:
@@ -336,6 +364,8 @@ def _error_of(status: int, raw: bytes, url: str) -> Exception:
         return UnavailableError(
             f"what answers at {url} is no trialog service (status {status}); check TRIALOG_URL"
         )
+    if code == SnapshotPendingError.code:
+        return SnapshotPendingError(message)
     if status >= TRY_AGAIN_FROM or status in TRY_AGAIN:
         return UnavailableError(message)  # whatever it says: a fault of the service is no refusal
     facts = {key: str(error[key]) for key in ("field", "value", "limit") if error.get(key)}

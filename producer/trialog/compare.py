@@ -8,6 +8,7 @@ from datetime import datetime
 from sys import intern
 from typing import TYPE_CHECKING
 
+from trialog.as_of import as_of_text
 from trialog.client import Client, number
 from trialog.pages import run_pages
 from trialog.settings import session_of
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trialog.answers import RunAnswer, RunPage
-    from trialog.settings import Endpoint, Session
+    from trialog.as_of import AsOf
+    from trialog.settings import Session
     from trialog_schemas.names import ParameterValue
 
 _FIXED_COLUMNS = ("run_name", "creation_time", "status")
@@ -35,6 +37,7 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
     session: Session | None = None,
     *,
     tags: Sequence[str] = (),
+    as_of: AsOf | None = None,
     sagemaker_session: Session | None = None,
 ) -> pd.DataFrame:
     """Return the runs of an experiment as a DataFrame, newest first unless ordered otherwise.
@@ -48,6 +51,8 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
         max_results: rows at most, from 1 on; None gives all.
         session: where and as whom; None takes the environment.
         tags: keys of tags that get a column `tags.KEY` each, for example `optuna.state`.
+        as_of: as they were at a time, or at positions; None is the present. See `Run.list`. The
+            table's `attrs["as_of"]` names the moment exactly.
         sagemaker_session: another name for `session`.
 
     Returns:
@@ -73,13 +78,17 @@ def compare(  # noqa: PLR0913  one of them is SageMaker's name for the session
     name = names.check_experiment_name(experiment_name)
     question = (check_question("filter", filter), check_question("order_by", order_by))
     endpoint = session_of(session, sagemaker_session).resolve()
-    rows = [_Row.of(run) for run in search_runs(endpoint, name, question, max_results)]
+    client = Client(endpoint, as_of=as_of_text(as_of))
+    rows = [_Row.of(run) for run in search_runs(client, name, question, max_results)]
     times = pd.Series([row.creation_time for row in rows], dtype="datetime64[us, UTC]")
     table = {
         column: times if key == ("run", "creation_time") else [row.cell(*key) for row in rows]
         for column, key in _columns(rows, keys).items()
     }
-    return pd.DataFrame(table)
+    frame = pd.DataFrame(table)
+    if client.as_of is not None:
+        frame.attrs["as_of"] = client.as_of
+    return frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,24 +143,24 @@ def check_tag_keys(keys: object) -> list[str]:
 
 
 def search_runs(
-    endpoint: Endpoint,
+    client: Client,
     experiment_name: str,
     question: tuple[str | None, str | None],
     max_results: int | None,
 ) -> Iterator[RunAnswer]:
     """Yield the runs that a (filter, order) finds, one request a page of at most 100."""
-    for page in search_pages(endpoint, experiment_name, question, max_results):
+    for page in search_pages(client, experiment_name, question, max_results):
         yield from page["runs"]
 
 
 def search_pages(
-    endpoint: Endpoint,
+    client: Client,
     experiment_name: str,
     question: tuple[str | None, str | None],
     max_results: int | None,
 ) -> Iterator[RunPage]:
     """Yield the pages of the runs that a (filter, order) finds; None as a number is all."""
-    client, asked = Client(endpoint), {"filter": question[0], "order_by": question[1]}
+    asked = {"filter": question[0], "order_by": question[1]}
     return run_pages(lambda page: client.search(experiment_name, {**asked, **page}), max_results)
 
 

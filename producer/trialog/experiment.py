@@ -6,11 +6,12 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from trialog.as_of import as_of_text
 from trialog.client import Client
 from trialog.commands import send_command
 from trialog.settings import session_of
 from trialog_schemas import names
-from trialog_schemas.errors import ResourceNotFoundError
+from trialog_schemas.errors import ResourceNotFoundError, ValidationError
 from trialog_schemas.events import ExperimentCreated, ExperimentDeleted
 from trialog_schemas.limits import PAGE_MAX
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trialog.answers import ExperimentAnswer
+    from trialog.as_of import AsOf
     from trialog.settings import Endpoint, Session
 
 
@@ -27,9 +29,12 @@ class Experiment:
     Attributes hold what the service said when the object was made: load it again to see changes.
     """
 
-    def __init__(self, answer: ExperimentAnswer, endpoint: Endpoint) -> None:
+    def __init__(
+        self, answer: ExperimentAnswer, endpoint: Endpoint, as_of: str | None = None
+    ) -> None:
         self._answer = answer
         self._endpoint = endpoint
+        self._as_of = as_of
 
     @classmethod
     def create(
@@ -80,9 +85,10 @@ class Experiment:
         experiment_name: str,
         session: Session | None = None,
         *,
+        as_of: AsOf | None = None,
         sagemaker_session: Session | None = None,
     ) -> Experiment:
-        """Return an existing experiment.
+        """Return an existing experiment, or one as it was at a moment (see `Run.list`).
 
         Raises:
             ResourceNotFoundError: no live experiment has this name.
@@ -90,7 +96,8 @@ class Experiment:
         """
         endpoint = session_of(session, sagemaker_session).resolve()
         name = names.check_experiment_name(experiment_name)
-        return cls(Client(endpoint).experiment(name), endpoint)
+        client = Client(endpoint, as_of=as_of_text(as_of))
+        return cls(client.experiment(name), endpoint, client.as_of)
 
     @classmethod
     def list(
@@ -100,6 +107,7 @@ class Experiment:
         max_results: int = PAGE_MAX,
         session: Session | None = None,
         *,
+        as_of: AsOf | None = None,
         sagemaker_session: Session | None = None,
     ) -> list[Experiment]:
         """Return the first experiments of the account, newest first unless told otherwise.
@@ -109,12 +117,14 @@ class Experiment:
             sort_order: `Descending` or `Ascending`, its exact reverse.
             max_results: 1–100.
             session: where and as whom; None takes the environment.
+            as_of: as they were at a time, or at positions; None is the present. See `Run.list`.
             sagemaker_session: another name for `session`.
         """
         question = check_page(sort_by, sort_order, max_results)
         endpoint = session_of(session, sagemaker_session).resolve()
-        page = Client(endpoint).experiments(question)
-        return [cls(answer, endpoint) for answer in page["experiments"]]
+        client = Client(endpoint, as_of=as_of_text(as_of))
+        page = client.experiments(question)
+        return [cls(answer, endpoint, client.as_of) for answer in page["experiments"]]
 
     def delete(self) -> None:
         """Delete the experiment; its events stay in the log.
@@ -122,7 +132,16 @@ class Experiment:
         Raises:
             ResourceInUseError: it has a run; nothing changed.
             ResourceNotFoundError: it is deleted already.
+            ValidationError: this is what it was at a moment of the past.
         """
+        if self._as_of is not None:
+            raise ValidationError(
+                f"experiment {self.experiment_name!r} as of {self._as_of} cannot be deleted: it is "
+                "what was; load it without as_of",
+                field="as_of",
+                value=self._as_of,
+                limit="an experiment of the present",
+            )
         send_command(self._endpoint, ExperimentDeleted(self._answer["experiment_id"]))
 
     @property
@@ -174,6 +193,11 @@ class Experiment:
     def run_count(self) -> int:
         """How many live runs it had when this object was made."""
         return self._answer["run_count"]
+
+    @property
+    def as_of(self) -> str | None:
+        """The moment that this shows, as it can be asked for again; None is the present."""
+        return self._as_of
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Experiment) and self._answer == other._answer

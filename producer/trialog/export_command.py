@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from trialog.answers import RunAnswer
-    from trialog.settings import Endpoint
+    from trialog.client import Client
 
 
 _ENDING_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -58,7 +58,7 @@ class Export:
     is_forced: bool
 
 
-def run_export(endpoint: Endpoint, export: Export, *, as_json: bool) -> None:
+def run_export(client: Client, export: Export, *, as_json: bool) -> None:
     """Write the runs of an experiment into a file, and say how many.
 
     Raises:
@@ -69,7 +69,7 @@ def run_export(endpoint: Endpoint, export: Export, *, as_json: bool) -> None:
     kind, output = _format_of(export), Path(os.path.realpath(export.output))
     try:
         _check_place(output, is_forced=export.is_forced)
-        count = _write(endpoint, export, kind, output)
+        count = _write(client, export, kind, output)
     except OSError as exc:
         raise click.ClickException(
             f"{export.output} cannot be written: {exc.strerror or exc}"
@@ -77,6 +77,8 @@ def run_export(endpoint: Endpoint, export: Export, *, as_json: bool) -> None:
     size = output.stat().st_size
     if as_json:
         told = {"experiment": export.experiment, "runs": count, "format": kind}
+        if client.as_of is not None:
+            told["as_of"] = client.as_of
         said = orjson.dumps({**told, "output": str(export.output), "bytes": size}).decode()
     else:
         said = f"{count} runs exported to {export.output}, {decimal(size)}"
@@ -108,12 +110,12 @@ def _taken(output: Path) -> click.ClickException:
     return click.ClickException(f"{output} exists; give another name, or --force to replace it")
 
 
-def _write(endpoint: Endpoint, export: Export, kind: str, output: Path) -> int:
+def _write(client: Client, export: Export, kind: str, output: Path) -> int:
     """Write all runs and put the file in place; return how many they are."""
     part = output.with_name(f".trialog-export-{uuid.uuid4().hex[:8]}.part")
     try:
         with _signals_raise(), part.open("xb") as file, _progress() as show:
-            count = _write_runs(file, kind, _runs(endpoint, export, show))
+            count = _write_runs(file, kind, _runs(client, export, show))
             file.flush()
             os.fsync(file.fileno())
         _put(part, output, is_forced=export.is_forced)
@@ -169,12 +171,10 @@ class _Counter:
             yield run
 
 
-def _runs(
-    endpoint: Endpoint, export: Export, show: Callable[[int, int], None]
-) -> Iterator[RunAnswer]:
+def _runs(client: Client, export: Export, show: Callable[[int, int], None]) -> Iterator[RunAnswer]:
     """Yield the runs, one request a page, and show how many of how many there are."""
     seen = 0
-    for page in search_pages(endpoint, export.experiment, (export.where, export.order_by), None):
+    for page in search_pages(client, export.experiment, (export.where, export.order_by), None):
         yield from page["runs"]
         seen += len(page["runs"])
         show(seen, page["total"])

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
+from trialog.as_of import as_of_text
+from trialog.client import Client
 from trialog.deadline import Deadline
 from trialog.run import Run
 from trialog.run_context import current_run
 from trialog.run_lifecycle import find_run
+from trialog.run_view import PastRun
 from trialog.settings import job_run_names, named_variable, session_of
 from trialog_schemas import names
 from trialog_schemas.errors import ResourceNotFoundError, UnavailableError, ValidationError
 
 if TYPE_CHECKING:
-    from trialog.settings import Session
+    from trialog.as_of import AsOf
+    from trialog.settings import Endpoint, Session
+
+
+@overload
+def load_run(
+    experiment_name: str | None = None,
+    run_name: str | None = None,
+    session: Session | None = None,
+    *,
+    timeout_s: float | None = 0.0,
+    as_of: None = None,
+    sagemaker_session: Session | None = None,
+) -> Run: ...
+
+
+@overload
+def load_run(
+    experiment_name: str | None = None,
+    run_name: str | None = None,
+    session: Session | None = None,
+    *,
+    as_of: AsOf,
+    sagemaker_session: Session | None = None,
+) -> PastRun: ...
 
 
 def load_run(
@@ -22,8 +49,9 @@ def load_run(
     session: Session | None = None,
     *,
     timeout_s: float | None = 0.0,
+    as_of: AsOf | None = None,
     sagemaker_session: Session | None = None,
-) -> Run:
+) -> Run | PastRun:
     """Return a handle of an existing run, to read it or, in a `with` block, to log to it.
 
     Entered while the run is in progress the handle joins it: leaving never ends the run, but
@@ -36,6 +64,8 @@ def load_run(
         session: where and as whom; None takes the environment, or the session of the current run.
         timeout_s: how long to wait for a run that another process is about to create, and for a
             service that is away; None waits as long as it takes.
+        as_of: as the run was at a time, or at positions (see `Run.list`): what comes back can be
+            read, and neither entered nor deleted.
         sagemaker_session: another name for `session`.
 
     Raises:
@@ -45,6 +75,7 @@ def load_run(
         UnavailableError: the service cannot be reached, or still not.
     """
     chosen, deadline = session_of(session, sagemaker_session), Deadline(timeout_s)
+    then = as_of_text(as_of)
     if experiment_name is not None:
         experiment_name = names.check_experiment_name(experiment_name)
     if run_name is not None:
@@ -56,14 +87,16 @@ def load_run(
                 field="experiment_name",
                 limit="both or none",
             )
-        return _load(chosen, experiment_name, run_name, deadline)
+        return _load(chosen, (experiment_name, run_name), deadline, then)
     current = current_run()
     if current is not None and experiment_name in (None, current.experiment_name):
+        if then is not None:
+            return _load_past(current.endpoint, (current.experiment_name, current.run_name), then)
         return current.joined()
     job_experiment, job_run = job_run_names()
     is_job_meant = experiment_name is None or experiment_name == job_experiment
     if is_job_meant and job_experiment is not None and job_run is not None:
-        return _load_of_job(chosen, job_experiment, job_run, deadline)
+        return _load_of_job(chosen, (job_experiment, job_run), deadline, then)
     wanted = "" if experiment_name is None else f" of experiment {experiment_name!r}"
     raise RuntimeError(
         f"no run{wanted} is open here and TRIALOG_EXPERIMENT and TRIALOG_RUN name none; "
@@ -71,13 +104,15 @@ def load_run(
     )
 
 
-def _load_of_job(session: Session, experiment: str, run: str, deadline: Deadline) -> Run:
+def _load_of_job(
+    session: Session, job: tuple[str, str], deadline: Deadline, then: str | None
+) -> Run | PastRun:
     with named_variable("TRIALOG_EXPERIMENT"):
-        experiment_name = names.check_experiment_name(experiment)
+        experiment_name = names.check_experiment_name(job[0])
     with named_variable("TRIALOG_RUN"):
-        run_name = names.check_run_name(run)
+        run_name = names.check_run_name(job[1])
     try:
-        return _load(session, experiment_name, run_name, deadline)
+        return _load(session, (experiment_name, run_name), deadline, then)
     except ResourceNotFoundError as exc:
         raise ResourceNotFoundError(
             f"{exc.message}; TRIALOG_EXPERIMENT and TRIALOG_RUN name it: let one process enter "
@@ -87,12 +122,22 @@ def _load_of_job(session: Session, experiment: str, run: str, deadline: Deadline
         ) from exc
 
 
-def _load(session: Session, experiment_name: str, run_name: str, deadline: Deadline) -> Run:
+def _load(
+    session: Session, named: tuple[str, str], deadline: Deadline, then: str | None
+) -> Run | PastRun:
     endpoint = session.resolve()
+    if then is not None:
+        return _load_past(endpoint, named, then)
     while True:
         try:
-            return Run.existing(find_run(endpoint, experiment_name, run_name), endpoint)
+            return Run.existing(find_run(endpoint, *named), endpoint)
         except (ResourceNotFoundError, UnavailableError):
             if deadline.left_s <= 0:
                 raise
         deadline.pause()
+
+
+def _load_past(endpoint: Endpoint, named: tuple[str, str], then: str) -> PastRun:
+    client = Client(endpoint, as_of=then)
+    answer = client.run(*named)
+    return PastRun(answer, endpoint, client.as_of or then)

@@ -8,6 +8,7 @@ import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from trialog.as_of import as_of_text
 from trialog.client import Client
 from trialog.deadline import Deadline
 from trialog.experiment import check_page
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trialog.answers import RunAnswer
+    from trialog.as_of import AsOf
     from trialog.run_block import RunBlock
     from trialog.run_lifecycle import Opening
     from trialog.run_logging import Tags
@@ -173,13 +175,14 @@ class Run(RunLogging):
             return self._block.status
 
     @staticmethod
-    def list(
+    def list(  # noqa: PLR0913  one of them is SageMaker's name for the session
         experiment_name: str,
         sort_by: str = "CreationTime",
         sort_order: str = "Descending",
         max_results: int = PAGE_MAX,
         session: Session | None = None,
         *,
+        as_of: AsOf | None = None,
         sagemaker_session: Session | None = None,
     ) -> RunList:
         """Return the first runs of an experiment, for reading: one request, nothing changes.
@@ -190,10 +193,13 @@ class Run(RunLogging):
             sort_order: `Descending` or `Ascending`, its exact reverse.
             max_results: 1–100; `Run.iterate` gives all.
             session: where and as whom; None takes the environment.
+            as_of: as it was at a time (a datetime, or a text; UTC without a zone) or when positions
+                of the log were the newest, such as "events:3:17"; None is the present.
             sagemaker_session: another name for `session`.
 
         Returns:
-            A list of `RunView`; its `total` says how many runs the experiment has.
+            A list of `RunView`; its `total` says how many runs the experiment has, its `as_of` of
+            which moment, exactly: for that the same list is given again.
 
         Raises:
             ResourceNotFoundError: no live experiment has this name.
@@ -202,7 +208,7 @@ class Run(RunLogging):
         question = check_page(sort_by, sort_order, max_results)
         name = names.check_experiment_name(experiment_name)
         endpoint = session_of(session, sagemaker_session).resolve()
-        return list_runs(endpoint, name, question)
+        return list_runs(endpoint, name, question, as_of_text(as_of))
 
     @staticmethod
     def iterate(
@@ -211,12 +217,14 @@ class Run(RunLogging):
         sort_order: str = "Descending",
         session: Session | None = None,
         *,
+        as_of: AsOf | None = None,
         sagemaker_session: Session | None = None,
     ) -> Iterator[RunView]:
         """Return an iterator over all runs of an experiment; asks page by page. See `list`."""
         question = check_page(sort_by, sort_order, PAGE_MAX)
         name = names.check_experiment_name(experiment_name)
-        return iterate_runs(session_of(session, sagemaker_session).resolve(), name, question)
+        endpoint = session_of(session, sagemaker_session).resolve()
+        return iterate_runs(endpoint, name, question, as_of_text(as_of))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -7,7 +7,7 @@ request, whatever is read of its runs afterwards.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from trialog.client import Client, number
 from trialog.commands import send_command
@@ -17,7 +17,7 @@ from trialog.refusals import rejection_of
 from trialog.run_async import wait_async
 from trialog.run_attributes import RunAttributes
 from trialog_schemas import names
-from trialog_schemas.errors import UnavailableError
+from trialog_schemas.errors import UnavailableError, ValidationError
 from trialog_schemas.events import RunDeleted
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class RunView(RunAttributes):
         """Return which positions of the log an answer must contain."""
         return ()
 
+    def _client(self) -> Client:
+        """Return who asks about this run."""
+        return Client(self._endpoint)
+
     @property
     def endpoint(self) -> Endpoint:
         """Where the run is, and as whom it is asked for."""
@@ -53,7 +57,7 @@ class RunView(RunAttributes):
     @property
     def rejections(self) -> list[Rejection]:
         """What the rules refused: each has `.code .message .name .value`; in order of the log."""
-        found = Client(self._endpoint).rejections(self.run_id, self._positions())
+        found = self._client().rejections(self.run_id, self._positions())
         return [rejection_of(answer) for answer in found]
 
     def metric_series(self, name: str) -> dict[str, list[float]]:
@@ -70,7 +74,7 @@ class RunView(RunAttributes):
             UnavailableError: the service cannot be reached.
         """
         known = names.check_metric_name(name)
-        pages = list(Client(self._endpoint).series(self.run_id, known, self._positions()))
+        pages = list(self._client().series(self.run_id, known, self._positions()))
         steps = [step for page in pages for step in page["steps"]]
         return {
             "step": [float("nan") if step < 0 else step for step in steps],
@@ -87,7 +91,7 @@ class RunView(RunAttributes):
                 elsewhere.
         """
         known = names.check_artifact_name(name)
-        return Client(self._endpoint).read_artifact(self.run_id, known, None, self._positions())
+        return self._client().read_artifact(self.run_id, known, None, self._positions())
 
     def delete(self) -> None:
         """Delete the run: gone from list and compare, its name is free; its events stay.
@@ -126,32 +130,92 @@ class RunView(RunAttributes):
         return f"{type(self).__name__}({self.experiment_name!r}, {self.run_name!r})"
 
 
-class RunList(list[RunView]):
-    """A page of runs, a list like any other; `total` says how many there are in all."""
+class PastRun(RunView):
+    """A run as it was: attributes, series, refusals and artifacts are those of the moment.
 
-    def __init__(self, runs: Iterable[RunView], total: int) -> None:
+    Args:
+        answer: what the service said of it.
+        endpoint: where the run is, and as whom it is asked for.
+        as_of: the moment, as the service named it.
+    """
+
+    def __init__(self, answer: RunAnswer, endpoint: Endpoint, as_of: str) -> None:
+        super().__init__(answer, endpoint)
+        self._as_of = as_of
+
+    @property
+    def as_of(self) -> str:
+        """The moment: every position of the log that it is made of, and the time.
+
+        Given as `as_of` it asks for exactly this again.
+        """
+        return self._as_of
+
+    def _client(self) -> Client:
+        return Client(self._endpoint, as_of=self._as_of)
+
+    def delete(self) -> None:
+        """Refuse: the past stays.
+
+        Raises:
+            ValidationError: always.
+        """
+        self._refuse("deleted")
+
+    def _wait(self, deadline: Deadline) -> None:
+        self._refuse("waited for")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise ValidationError(
+            f"run {self.run_name!r} as of {self._as_of} cannot be {what}: it is what was; load it "
+            "without as_of",
+            field="as_of",
+            value=self._as_of,
+            limit="a run of the present",
+        )
+
+
+class RunList(list[RunView]):
+    """A page of runs, a list like any other; `total` says how many there are in all.
+
+    `as_of` is the moment that it shows, as it can be asked for again; None is the present.
+    """
+
+    def __init__(self, runs: Iterable[RunView], total: int, as_of: str | None = None) -> None:
         super().__init__(runs)
         self.total = total
+        self.as_of = as_of
+
+
+def view_of(answer: RunAnswer, endpoint: Endpoint, as_of: str | None) -> RunView:
+    """Return a run as it is, or as it was at a moment."""
+    return RunView(answer, endpoint) if as_of is None else PastRun(answer, endpoint, as_of)
 
 
 def list_runs(
-    endpoint: Endpoint, experiment_name: str, question: Mapping[str, str | int]
+    endpoint: Endpoint,
+    experiment_name: str,
+    question: Mapping[str, str | int],
+    as_of: str | None = None,
 ) -> RunList:
     """Return the first runs of an experiment: one request, more where runs are huge."""
-    client, runs_max = Client(endpoint), int(question["max_results"])
+    client, runs_max = Client(endpoint, as_of=as_of), int(question["max_results"])
     found = list(
         run_pages(lambda page: client.runs(experiment_name, {**question, **page}), runs_max)
     )
-    runs = [RunView(answer, endpoint) for page in found for answer in page["runs"]]
-    return RunList(runs, found[-1]["total"])
+    runs = [view_of(answer, endpoint, client.as_of) for page in found for answer in page["runs"]]
+    return RunList(runs, found[-1]["total"], client.as_of)
 
 
 def iterate_runs(
-    endpoint: Endpoint, experiment_name: str, question: Mapping[str, str | int]
+    endpoint: Endpoint,
+    experiment_name: str,
+    question: Mapping[str, str | int],
+    as_of: str | None = None,
 ) -> Iterator[RunView]:
     """Yield all runs of an experiment, one request a page."""
-    client = Client(endpoint)
+    client = Client(endpoint, as_of=as_of)
     for page in pages(
         lambda token: client.runs(experiment_name, {**question, "next_token": token})
     ):
-        yield from (RunView(answer, endpoint) for answer in page["runs"])
+        yield from (view_of(answer, endpoint, client.as_of) for answer in page["runs"])

@@ -128,9 +128,9 @@ QUESTIONS = [
     BadCall(lambda _, on: trialog.Run("e", None, on, resume="no"), "resume"),  # type: ignore[arg-type]
     BadCall(lambda _, on: trialog.Run("e", None, on, tags={1: "v"}), "tag key"),  # type: ignore[dict-item]
     BadCall(lambda _run, _: trialog.Run("e", None, "http://h"), "session", WrongTypeError),  # type: ignore[arg-type]
-    BadCall(lambda _run, _: trialog.load_run("e", "r", Raising()), "session", WrongTypeError),  # type: ignore[arg-type]
-    BadCall(lambda _, on: trialog.load_run(np.array(["e"]), session=on), "experiment_name"),  # type: ignore[arg-type]
-    BadCall(lambda _, on: trialog.load_run("e", 7, on), "run_name"),  # type: ignore[arg-type]
+    BadCall(lambda _run, _: trialog.load_run("e", "r", Raising()), "session", WrongTypeError),  # type: ignore[call-overload]
+    BadCall(lambda _, on: trialog.load_run(np.array(["e"]), session=on), "experiment_name"),  # type: ignore[call-overload]
+    BadCall(lambda _, on: trialog.load_run("e", 7, on), "run_name"),  # type: ignore[call-overload]
     BadCall(lambda _, on: trialog.load_run(run_name="r", session=on), "experiment_name"),
     BadCall(lambda _, on: trialog.Experiment.create("a b", session=on), "experiment_name"),
     BadCall(lambda _, on: trialog.Experiment.create("e", Raising(), session=on), "description"),  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trialog.run_values import Artifact, MetricSummary
-    from trialog.run_view import RunList, RunView
+    from trialog.run_view import PastRun, RunList, RunView
     from trialog_schemas.events import Rejection
     from trialog_schemas.names import ParameterValue
 
@@ -121,6 +121,21 @@ def reading(session: trialog.Session) -> None:
     trialog.compare("e", tags=["optuna.state"], sagemaker_session=session)
     assert_type(frame, pd.DataFrame)
     run.log_metric("loss", 0.5)  # type: ignore[attr-defined]
+
+
+def reading_the_past(session: trialog.Session) -> None:
+    """Ask as of a time or a position; what comes back is for reading."""
+    then = datetime(2026, 3, 1, tzinfo=UTC)
+    assert_type(trialog.load_run("e", "r", session, as_of=then), PastRun)
+    assert_type(trialog.load_run("e", "r", as_of="events:3:17").as_of, str)
+    assert_type(trialog.Run.list("e", as_of=then).as_of, str | None)
+    assert_type(trialog.Run.iterate("e", as_of="2026-03-01"), Iterator[RunView])
+    assert_type(trialog.list_runs("e", as_of=then), list[RunView])
+    assert_type(trialog.Experiment.load("e", as_of=then).as_of, str | None)
+    assert_type(trialog.Experiment.list(as_of=then), list[trialog.Experiment])
+    trialog.compare("e", as_of=then)
+    trialog.compare("e", as_of=5)  # type: ignore[arg-type]
+    trialog.load_run("e", "r", as_of=then).log_metric("loss", 1)  # type: ignore[attr-defined]
 
 
 def errors(error: trialog.ClientError) -> None:
