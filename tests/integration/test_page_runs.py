@@ -207,3 +207,21 @@ async def test_page_asks_nothing_for_an_address_that_is_none(browser: Browser, a
             f"v1/runs/..%2Fexperiments{rest}"
             for rest in ("", "/durability", "/rejections", "/children")
         ]
+
+
+# J1
+async def test_addresses_that_mlflows_client_prints_lead_to_run_and_experiment(
+    browser: Browser, api: Api
+) -> None:
+    """It knows an experiment by its number; a name of digits is still a name."""
+    experiment = await api.rows.experiment("of-mlflow")
+    run_id = (await api.rows.run(experiment, RunRow("printed"))).hex
+    listed = (await api.client.get("/api/v1/experiments")).json()["experiments"]
+    (number,) = [one["number"] for one in listed if one["experiment_name"] == "of-mlflow"]
+    run = f"/#/experiments/{number}/runs/{run_id}"
+    async with looking_at(browser, api, address=run) as (page, faults):
+        await expect(page.get_by_role("heading", name="printed")).to_be_visible()
+        await page.goto(page.url.partition("#")[0] + f"#/experiments/{number}")
+        await expect(page.get_by_role("heading", name="of-mlflow")).to_be_visible()
+        await expect(page.get_by_role("link", name="printed")).to_be_visible()
+    assert [fault for fault in faults if "404" not in fault] == []

@@ -57,7 +57,30 @@ function columns(runs, kind) {
   return { names: all.slice(0, COLUMNS_MAX), hidden: Math.max(all.length - COLUMNS_MAX, 0) };
 }
 
-export async function runsView(experiment, token) {
+// The runs of an experiment by its name or, as MLflow's client has it, by its number.
+export async function namedView(experiment, token) {
+  try {
+    return await runsView(experiment, token);
+  } catch (error) {
+    const isNumber = error.status === 404 && /^\d+$/.test(experiment);
+    const name = isNumber ? await nameOfNumber(Number(experiment)) : null;
+    if (!name) throw error;
+    return runsView(name, token);
+  }
+}
+
+async function nameOfNumber(number) {
+  if (number === 0) return "Default";
+  const query = new URLSearchParams({ max_results: PAGE_SIZE });
+  for (;;) {
+    const page = await getJson(`/api/v1/experiments?${query}`);
+    const found = page.experiments.find((experiment) => experiment.number === number);
+    if (found || !page.next_token) return found?.experiment_name;
+    query.set("next_token", page.next_token);
+  }
+}
+
+async function runsView(experiment, token) {
   const query = new URLSearchParams({ max_results: PAGE_SIZE });
   if (token) query.set("next_token", token);
   const page = await getJson(`${runsPath(experiment)}?${query}`);

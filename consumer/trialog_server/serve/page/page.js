@@ -1,8 +1,9 @@
-// Shows the view that the address names: #/, #/experiments/NAME, #/runs/ID, #/compare?runs=ID,ID.
+// Shows the view that the address names: #/, #/experiments/NAME, #/runs/ID, #/compare?runs=ID,ID,
+// and those that MLflow's client prints: #/experiments/NUMBER, #/experiments/NUMBER/runs/ID.
 
 import { rememberKey } from "/page/api.js";
 import { compareView } from "/page/compare.js";
-import { experimentsView, runsView } from "/page/experiments.js";
+import { experimentsView, namedView } from "/page/experiments.js";
 import { button, node } from "/page/nodes.js";
 import { runView } from "/page/run.js";
 
@@ -18,7 +19,10 @@ function route() {
   const [name] = names;
   if (!kind && names.length === 0) return () => experimentsView(token);
   if (kind === "compare" && names.length === 0) return () => compareView(parameters);
-  if (kind === "experiments" && names.length === 1 && name) return () => runsView(name, token);
+  if (kind === "experiments" && names.length === 1 && name) return () => namedView(name, token);
+  if (kind === "experiments" && names.length === 3 && names[1] === "runs" && names[2]) {
+    return () => runView(names[2]);
+  }
   if (kind === "runs" && names.length === 1 && name) return () => runView(name);
   throw new Error(`The page has no ${path}; begin with the experiments.`);
 }
