@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 import structlog
 
@@ -36,9 +37,11 @@ from trialog_schemas.wire import (
     head_start,
     pack_record,
 )
-from trialog_server.log.base import LogRecord, NewRecord, Partition
+from trialog_server.log.base import LogRecord, NewRecord, Partition, topic_partitions
 from trialog_server.log.memory import MemoryLog
 from trialog_server.project.digests import TABLES
+from trialog_server.project.lease import Leases
+from trialog_server.project.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -350,6 +353,36 @@ async def test_what_a_crash_of_postgres_took_back_is_applied_again_without_a_new
         await until(lambda: count(pool, "run_states"))
         assert await statuses(pool) == {RUN: "Completed"}
         assert worker.telemetry.fenced == 0
+
+
+class TornLeases(Leases):
+    """Lose the connection behind the first claim, before anybody has heard of it."""
+
+    is_torn = False
+
+    async def tend(self) -> None:
+        """Claim, and fail once."""
+        await super().tend()
+        if not self.is_torn:
+            self.is_torn = True
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed")
+
+
+# K2
+async def test_partition_that_was_claimed_as_postgres_went_away_is_projected(
+    pool: Pool, log: MemoryLog
+) -> None:
+    """It has an owner for as long as that lives, so that owner has to project it."""
+    worker, stop = Worker(pool, log, QUICK), asyncio.Event()
+    worker._leases = TornLeases(pool, QUICK, topic_partitions(log))
+    await log.append([started(Writer())])
+    working = asyncio.create_task(worker.run(stop))
+    try:
+        await until(lambda: count(pool, "run_states"))
+        assert worker.telemetry.retries == 1
+    finally:
+        stop.set()
+        await working
 
 
 # K2

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
@@ -46,17 +46,6 @@ class Claim:
     chain: bytes
 
 
-@dataclass(slots=True)
-class Changes:
-    """Which partitions were claimed and which were lost or given up by a `tend`.
-
-    One that stands elsewhere than its worker believes counts as claimed: it begins there anew.
-    """
-
-    claimed: list[Partition] = field(default_factory=list)
-    lost: list[Partition] = field(default_factory=list)
-
-
 class Leases:
     """The claims of one worker; used by that worker's task only."""
 
@@ -82,22 +71,23 @@ class Leases:
         """The largest fair share, rounded up: the shares then always cover all partitions."""
         return -(-len(self._partitions) // self._workers)
 
-    async def tend(self) -> Changes:
-        """Renew what is held, then claim or give up until the share is fair."""
+    async def tend(self) -> None:
+        """Renew what is held, then claim or give up until the share is fair; see `claims`.
+
+        A partition that stands elsewhere than this worker believes gets another claim object: who
+        projects it begins there anew.
+        """
         settings = self._settings
-        changes = Changes()
         async with self._pool.acquire() as connection:
             self._workers = await connection.fetchval(
                 load_query("register_worker"), self.owner, settings.lease_s, self._prefix
             )
-            await self._renew(connection, changes)
+            await self._renew(connection)
             excess = sorted(self.claims)[self._share :]
             if excess:
                 await self._release(connection, excess)
-                changes.lost.extend(excess)
             elif len(self.claims) < self._share:
-                await self._claim(connection, changes)
-        return changes
+                await self._claim(connection)
 
     async def declare(self) -> None:
         """Make the rows of partitions that no worker has seen before."""
@@ -182,7 +172,7 @@ class Leases:
         """Forget a claim that is lost."""
         self.claims.pop(partition, None)
 
-    async def _renew(self, connection: Connection, changes: Changes) -> None:
+    async def _renew(self, connection: Connection) -> None:
         held = list(self.claims.values())
         if not held:
             return
@@ -198,16 +188,14 @@ class Leases:
             row = kept.get(claim.partition)
             if row is None:
                 self.drop(claim.partition)
-                changes.lost.append(claim.partition)
             elif row["next_offset"] != claim.next_offset:
                 # A crash of Postgres took back what was committed last, see `advance`. Without
                 # this look nobody would notice until the partition's next record.
                 self.claims[claim.partition] = replace(
                     claim, next_offset=row["next_offset"], chain=row["chain"]
                 )
-                changes.claimed.append(claim.partition)
 
-    async def _claim(self, connection: Connection, changes: Changes) -> None:
+    async def _claim(self, connection: Connection) -> None:
         rows = await connection.fetch(
             load_query("claim_leases"),
             self._settings.generation,
@@ -220,7 +208,6 @@ class Leases:
             self.claims[partition] = Claim(
                 partition, row["epoch"], row["next_offset"], row["chain"]
             )
-            changes.claimed.append(partition)
 
     async def _release(self, connection: Connection, partitions: Sequence[Partition]) -> None:
         if not partitions:

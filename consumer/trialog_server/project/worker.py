@@ -137,21 +137,28 @@ class Worker:
         self._is_lost = self._is_assigned = False
 
     async def _tend(self) -> None:
-        changes = await self._leases.tend()
-        for partition in changes.lost:
-            self._drop(partition)
-        for partition in changes.claimed:
-            self._projections[partition] = PartitionProjection(
-                self._leases.claims[partition],
-                self._leases,
-                self._pool,
-                self._settings,
-                self.telemetry,
-            )
-            self._is_assigned = False
+        await self._leases.tend()
+        self._follow_claims()
         settings = self._settings
         wait_s = settings.claim_retry_s if self._leases.is_short else settings.renew_s
         self._tend_at_s = time.monotonic() + wait_s
+
+    def _follow_claims(self) -> None:
+        """Have a projection for each claim and no other.
+
+        Looked at as a whole, because the connection may be lost in the middle of a `tend`: what was
+        claimed before that must not stay without a projection for as long as this worker lives.
+        """
+        claims = self._leases.claims
+        for partition in self._projections.keys() - claims.keys():
+            self._drop(partition)
+        for partition, claim in claims.items():
+            known = self._projections.get(partition)
+            if known is None or known.claim is not claim:
+                self._projections[partition] = PartitionProjection(
+                    claim, self._leases, self._pool, self._settings, self.telemetry
+                )
+                self._is_assigned = False
 
     def _assign(self, reader: LogReader) -> None:
         reader.assign(

@@ -95,11 +95,11 @@ def begin_at_the_end() -> None:
         make(self, pool, log, *rest)
         logs.append(log)
 
-    async def jumping(self: Any) -> Any:
-        changes = await tend(self)
-        for partition in changes.claimed:
+    async def jumping(self: Any) -> None:
+        before = set(self.claims)
+        await tend(self)
+        for partition in self.claims.keys() - before:
             _, end = (await logs[0].bounds([partition]))[partition]
-            claim = self.claims[partition]
             await self._pool.execute(
                 "UPDATE trialog.leases SET next_offset = $1 "
                 "WHERE generation = $2 AND topic = $3 AND partition = $4",
@@ -107,8 +107,7 @@ def begin_at_the_end() -> None:
                 self._settings.generation,
                 *partition,
             )
-            claim.next_offset = end
-        return changes
+            self.claims[partition].next_offset = end
 
     Worker.__init__ = noting  # type: ignore[method-assign,assignment]
     Leases.tend = jumping  # type: ignore[method-assign]
