@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -40,6 +41,9 @@ ROWS_WHILE_AWAY = 10_000
 """Some 2 MB in the spool, and 200,000 points."""
 
 FULL_DISK_BYTES = 400_000
+JOINING_MAX = 2
+"""Programs that join a run: more would fill it."""
+
 LEASE_S = 3.0
 STEP_TIMEOUT_S = 60.0
 
@@ -80,7 +84,14 @@ def fork_trainer(scene: Scene) -> None:
 
 def join_run(scene: Scene) -> None:
     """Another program joins a run in progress, and contests a parameter."""
-    scene.start_beside(scene.rng.choice([one for one in scene.living if not one.part.mark]))
+    joined = Counter(one.run_name for one in scene.living)
+    owners = [
+        one
+        for one in scene.living
+        if not (one.part.mark or one.part.rows) and joined[one.run_name] <= JOINING_MAX
+    ]
+    if owners:
+        scene.start_beside(scene.rng.choice(owners))
     scene.struck("trainer")
 
 

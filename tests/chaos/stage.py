@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-POINTS_MAX = 45_000
-"""The policy of the runs: a program that fills its run goes beyond it, a training does not."""
+POINTS_MAX = 150_000
+"""The policy of the runs: a program that fills its run goes beyond it. Training does not, with two
+programs that join it."""
 
 PARTITIONS = 4
 """Of the events topic."""
