@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 APPLIED_WAIT_S = 10.0
 """How long an adopter waits until what it sent is applied, before it leaves the folder there."""
 
+FEEDS_MAX = 3
+"""How often a spool is sent: once, and again what a log has lost, which may happen meanwhile."""
+
 Outcome: TypeAlias = Literal["sent", "kept", "unconfirmed", "left", "elsewhere", "alive"]
 """What became of a spool.
 
@@ -160,13 +163,18 @@ class Adopter:
         self._watch(report)
         shipment = Shipment(folder, None, StreamReader(folder, is_checked=True))
         report.lost, report.refusals = shipment.reader.lost, shipment.refusals
-        await self._shipper.ship([shipment])
-        if not shipment.is_sent:
-            report.reason = shipment.trouble or self._shipper.store_fault or "not all was sent"
-        elif await Cleaner(self._service).clean([shipment], APPLIED_WAIT_S):
-            report.outcome = "kept" if folder.has_refused else "sent"
-        else:
-            report.outcome = "unconfirmed"
+        cleaner = Cleaner(self._service)
+        for _ in range(FEEDS_MAX):
+            await self._shipper.ship([shipment])
+            if not shipment.is_sent:
+                report.reason = shipment.trouble or self._shipper.store_fault or "not all was sent"
+                return
+            if await cleaner.clean([shipment], APPLIED_WAIT_S):
+                report.outcome = "kept" if folder.has_refused else "sent"
+                return
+            if not shipment.is_on_its_way:
+                break
+        report.outcome = "unconfirmed"
 
     def _note_bytes(self, size: int) -> None:
         self._report.bytes_sent += size

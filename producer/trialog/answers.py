@@ -172,7 +172,39 @@ class PolicyAnswer(TypedDict):
 
 
 class AppliedAnswer(TypedDict):
-    """Whether positions are applied, and a writer's refusals so far."""
+    """Whether positions are applied; a writer's refusals so far, and how far it is."""
 
     applied: bool
     rejections: list[RejectionAnswer]
+    progress: ProgressAnswer | None
+
+
+class ProgressAnswer(TypedDict):
+    """How far a writer is in the tables."""
+
+    run_id: str
+    writer_id: str
+    last_seq: int
+    missing: list[list[int]]
+    missing_count: int
+    is_parked: bool
+    is_known: bool
+    rejected: dict[str, int]
+
+
+class LogAnswer(TypedDict):
+    """How far a partition of the log is applied and sealed; without an end it did not answer."""
+
+    partition: str
+    end: int | None
+    applied: int
+    sealed: int
+    sealed_at: str | None
+
+
+class DurabilityAnswer(TypedDict):
+    """How far writers are, and the partitions of the positions that were asked for."""
+
+    applied: bool
+    writers: list[ProgressAnswer]
+    log: list[LogAnswer]

@@ -1,49 +1,74 @@
 """Deletes of spools what is applied: segments, artifacts' bytes, and at last the whole folder.
 
 Accepted by the log is not enough: as long as the service has not said that the events are in its
-tables, they stay here. A service that cannot say so costs disk, never data. Must not send.
+tables, they stay here. A service that cannot say so costs disk, never data. What it says is taken
+by the writer's seqs: a position alone may be another record's, in a log that has lost its end. Then
+the shipment is told what to send again. Must not send.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from trialog.call_aside import call_aside
 from trialog_schemas.errors import ClientError
+from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, SHORT_NAME_BY_TOPIC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from trialog.answers import AppliedAnswer
+    from trialog.answers import DurabilityAnswer
+    from trialog.progress import Told
     from trialog.shipper import Shipment
     from trialog_schemas.wire import Position
 
+LOOK_INTERVAL_S = 5.0
+"""How often it is asked what became of the events of a run that goes on and has nothing to delete:
+so soon a log that has lost its end is noticed without anything new being sent."""
+
+QUIET_LOOKS = 6
+"""How many times longer that takes when all of them are applied."""
+
+ASKED_MAX = 500
+"""Spools that one question is about, and positions: more of either a service does not take."""
+POSITIONS_MAX = 64
+
+FEED_PAUSE_S, FEED_PAUSE_S_MAX = 10.0, 600.0
+"""How long it is waited before the same spool is sent again once more, twice as long each time: a
+service that is another log's would never have what this one has."""
+
 
 class Applying(Protocol):
-    """Knows how far the projection is; the service does."""
+    """Knows how far writers are; the service does."""
 
-    def applied(
-        self, positions: Sequence[str], *, run_id: str, writer_id: str, wait_s: float
-    ) -> AppliedAnswer:
-        """Tell whether the positions are applied, and what was refused of this writer."""
+    def durability(
+        self, writers: Sequence[tuple[str, str]], positions: Sequence[str], wait_s: float
+    ) -> DurabilityAnswer:
+        """Tell how far writers (run and id of each) are, once the positions are applied."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """What of a shipment may go once its positions are applied.
+    """What of a shipment may go once its events are applied.
 
     Args:
+        seq: of the newest event that must be.
         below: segments before this one.
         blobs: digests of artifacts.
         is_whole: nothing can come any more; the folder may go.
+        positions: where its newest records are.
+        at_s: when this was so, by the monotonic clock.
     """
 
     shipment: Shipment
+    seq: int
     below: int
     blobs: frozenset[str]
     is_whole: bool
     positions: Mapping[tuple[str, int], Position]
+    at_s: float
 
 
 class Cleaner:
@@ -52,85 +77,198 @@ class Cleaner:
     A question that moved on with every new event would never be answered with yes under load.
     """
 
-    def __init__(self, service: Applying) -> None:
+    def __init__(self, service: Applying, look_interval_s: float = LOOK_INTERVAL_S) -> None:
         self._service = service
+        self._look_interval_s = look_interval_s
         self._parts: list[_Part] = []
         self._cleaned: dict[str, int] = {}
+        self._look_at_s: dict[str, float] = {}
+        self._feeds: dict[str, tuple[float, float]] = {}
 
     async def clean(self, shipments: Sequence[Shipment], wait_s: float) -> list[Shipment]:
         """Delete what is applied of the shipments; return those whose folder we have left.
+
+        What the log has lost becomes the shipment's `lost_from`, or its `is_catalog_lost`.
 
         Args:
             shipments: what this process has open.
             wait_s: how long the service may take to apply it.
         """
         if not self._parts:
-            found = (self._part(shipment) for shipment in shipments)
-            self._parts = [part for part in found if part is not None]
-        if not self._parts or not await self._are_applied(wait_s):
-            return []
-        parts, self._parts = self._parts, []
+            self._parts = list(self._due_parts(shipments))
+        # One that is being sent again is asked for anew when that is done.
+        self._parts = [part for part in self._parts if not part.shipment.is_on_its_way]
         left = []
-        for part in parts:
-            await call_aside(_delete, part)
-            writer_id = part.shipment.folder.meta.writer_id
-            if part.is_whole:
-                left.append(part.shipment)
-                self._cleaned.pop(writer_id, None)
-            else:
-                self._cleaned[writer_id] = part.below
+        for part, told in await self._ask(_few(self._parts), wait_s):
+            if part.shipment.is_on_its_way or self._is_to_be_sent_again(part, told):
+                continue
+            if self._is_applied(part, told):
+                self._parts = [one for one in self._parts if one is not part]
+                part.shipment.applied_at_s = part.at_s
+                if await self._delete(part):
+                    left.append(part.shipment)
         return left
+
+    def look_soon(self, shipment: Shipment) -> None:
+        """Ask what became of a shipment at the next turn; from any thread."""
+        self._look_at_s[shipment.folder.meta.writer_id] = float("-inf")
 
     def forget(self, shipment: Shipment) -> None:
         """Ask no more for a shipment whose folder was left as it is."""
         self._parts = [part for part in self._parts if part.shipment is not shipment]
-        self._cleaned.pop(shipment.folder.meta.writer_id, None)
+        for known in (self._cleaned, self._look_at_s, self._feeds):
+            known.pop(shipment.folder.meta.writer_id, None)
 
-    def _part(self, shipment: Shipment) -> _Part | None:
-        # Critical: looked at before what is in the log is noted, so that nothing comes between.
-        is_whole, below = shipment.is_sent, shipment.acked.segment
-        is_acked = is_whole or shipment.is_acked
-        blobs = frozenset(shipment.uploaded) if is_acked else frozenset()
-        is_new = below > self._cleaned.get(shipment.folder.meta.writer_id, 1)
-        if not (is_whole or blobs or is_new):
-            return None
-        return _Part(shipment, below, blobs, is_whole, dict(shipment.positions))
+    def _due_parts(self, shipments: Sequence[Shipment]) -> Iterator[_Part]:
+        now_s = time.monotonic()
+        for shipment in shipments:
+            # Critical: looked at before what is in the log is noted, so that nothing comes between.
+            is_whole, below = shipment.is_sent, shipment.acked.segment
+            is_acked, seq = is_whole or shipment.is_acked, shipment.marks.newest.seq
+            blobs = frozenset(shipment.uploaded) if is_acked else frozenset()
+            writer_id = shipment.folder.meta.writer_id
+            is_news = seq >= shipment.first_not_applied
+            look_at_s = self._look_at_s.setdefault(writer_id, now_s + self._look_interval_s)
+            is_new = below > self._cleaned.get(writer_id, 1)
+            if is_whole or blobs or is_new or (shipment.positions and now_s >= look_at_s):
+                looks = 1 if is_news else QUIET_LOOKS
+                self._look_at_s[writer_id] = now_s + looks * self._look_interval_s
+                yield _Part(shipment, seq, below, blobs, is_whole, dict(shipment.positions), now_s)
 
-    async def _are_applied(self, wait_s: float) -> bool:
+    async def _ask(self, parts: Sequence[_Part], wait_s: float) -> list[tuple[_Part, Told | None]]:
+        """Have the service tell how far the writers of parts are; of those in no log, nothing.
+
+        Of a service that does not answer nothing is returned: the sender says that it is away.
+        """
+        if not any(part.positions for part in parts):
+            return [(part, None) for part in parts]
         newest: dict[tuple[str, int], Position] = {}
-        for part in self._parts:
+        for part in parts:
             for key, position in part.positions.items():
                 if key not in newest or newest[key] < position:
                     newest[key] = position
-        if not newest:
-            return True  # the log refused all of it, and it is kept beside
-        meta = self._parts[0].shipment.folder.meta
+        metas = [part.shipment.folder.meta for part in parts]
+        writers = [(meta.run_id, meta.writer_id) for meta in metas]
+        tokens = [position.token() for position in newest.values()]
         try:
-            return await call_aside(
-                _ask_applied, self._service, newest.values(), (meta.run_id, meta.writer_id), wait_s
-            )
+            answer = await call_aside(self._service.durability, writers, tokens, wait_s)
         except ClientError:
-            return False  # the sender says that the service is away
+            return []
+        # Kept as they are: whoever else asks of a shipment may have been told something older.
+        return [
+            (part, part.shipment.hear(progress, answer["log"]))
+            for part, progress in zip(parts, answer["writers"], strict=True)
+        ]
+
+    def _is_applied(self, part: _Part, told: Told | None) -> bool:
+        shipment = part.shipment
+        if not part.positions:
+            return True  # the log refused all of it, and it is kept beside
+        if told is None or shipment.is_unfeedable or any(_cut_off(part, told)):
+            return False
+        if shipment.first_lacking(told) > part.seq:
+            return told.is_known or not self._can_create_again(part, told)
+        return told.is_parked and _is_passed(part, told)
+
+    def _is_to_be_sent_again(self, part: _Part, told: Told | None) -> bool:
+        """Tell whether the log has lost some of a part; then the shipment knows what."""
+        shipment = part.shipment
+        if told is None or shipment.is_unfeedable:
+            return False
+        first, cut_off = shipment.first_lacking(told), list(_cut_off(part, told))
+        behind = [
+            shipment.marks.before(replace(one, offset=end)).seq + 1
+            for one, end in cut_off
+            if one.topic == EVENTS_TOPIC
+        ]
+        if first <= part.seq and _is_passed(part, told) and not told.is_parked:
+            behind.append(first)
+        if not (behind or cut_off or self._can_create_again(part, told)):
+            return False
+        writer_id, now_s = shipment.folder.meta.writer_id, time.monotonic()
+        again_at_s, pause_s = self._feeds.get(writer_id, (float("-inf"), FEED_PAUSE_S))
+        if now_s < again_at_s:
+            return False
+        self._feeds[writer_id] = (now_s + pause_s, min(2 * pause_s, FEED_PAUSE_S_MAX))
+        if behind:
+            shipment.lose(min([first, *behind]))
+        is_creation_gone = any(one.topic == CATALOG_TOPIC for one, _ in cut_off)
+        shipment.is_catalog_lost = shipment.folder.meta.catalog is not None and (
+            is_creation_gone or not told.is_known
+        )
+        return shipment.is_on_its_way
+
+    def _can_create_again(self, part: _Part, told: Told) -> bool:
+        """Tell whether the event that creates the run is lost, and has not been sent again."""
+        shipment = part.shipment
+        meta = shipment.folder.meta
+        return (
+            meta.catalog is not None
+            and not told.is_known
+            and meta.writer_id not in self._feeds
+            and _is_passed(part, told)
+        )
+
+    async def _delete(self, part: _Part) -> bool:
+        """Delete what of a part is applied; tell whether that is the folder."""
+        shipment = part.shipment
+        writer_id = shipment.folder.meta.writer_id
+        if part.below > self._cleaned.get(writer_id, 1) and not part.is_whole:
+            shipment.reader.forget_before(part.below)
+        await call_aside(_delete, part, shipment.reader.start.segment)
+        if part.is_whole:
+            self.forget(shipment)
+            return True
+        self._cleaned[writer_id] = part.below
+        return False
 
 
-def _ask_applied(
-    service: Applying, positions: Iterable[Position], of: tuple[str, str], wait_s: float
-) -> bool:
-    tokens = [position.token() for position in positions]
-    return service.applied(tokens, run_id=of[0], writer_id=of[1], wait_s=wait_s)["applied"]
+def _few(parts: Sequence[_Part]) -> list[_Part]:
+    """Return as many of the first parts as one question may be about."""
+    few: list[_Part] = []
+    places: set[tuple[str, int]] = set()
+    for part in parts[:ASKED_MAX]:
+        places |= part.positions.keys()
+        if len(places) > POSITIONS_MAX:
+            break
+        few.append(part)
+    return few
 
 
-def _delete(part: _Part) -> None:
+def _place_of(position: Position) -> str:
+    return f"{SHORT_NAME_BY_TOPIC[position.topic]}:{position.partition}"
+
+
+def _is_passed(part: _Part, told: Told) -> bool:
+    """Tell whether the projection has passed the records of a part, or what stands there now."""
+    return all(
+        _place_of(position) in told.log
+        and told.log[_place_of(position)]["applied"] > position.offset
+        for position in part.positions.values()
+    )
+
+
+def _cut_off(part: _Part, told: Told) -> Iterator[tuple[Position, int]]:
+    """Yield the positions of a part that the log ends before, each with that end."""
+    for position in part.positions.values():
+        known = told.log.get(_place_of(position))
+        if known is not None and known["end"] is not None and position.offset >= known["end"]:
+            yield position, known["end"]
+
+
+def _delete(part: _Part, start: int) -> None:
+    """Delete segments before a number, or the whole."""
     folder = part.shipment.folder
     if part.is_whole and not folder.has_refused:
         folder.remove()
         return
-    # With the deletions on the disk but not the ack, a power failure would leave a spool whose
-    # seqs nobody can tell.
-    folder.sync_ack_to_disk()
-    for number in folder.segments():
-        if number < part.below or part.is_whole:
-            folder.delete_segment(number)
+    gone = [number for number in folder.segments() if number < start or part.is_whole]
+    if gone:
+        # With the deletions on the disk but not the ack, a power failure would leave a spool whose
+        # seqs nobody can tell.
+        folder.sync_ack_to_disk()
+    for number in gone:
+        folder.delete_segment(number)
     for name in part.blobs:
         folder.delete_blob(name)
     part.shipment.uploaded -= part.blobs

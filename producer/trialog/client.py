@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trialog.answers import (
         AppliedAnswer,
         CommandAnswer,
+        DurabilityAnswer,
         EventAnswer,
         EventPage,
         ExperimentAnswer,
@@ -64,7 +65,7 @@ PENDING_PAUSE_S = 0.2
 COMMAND_WAIT_S = 10.0
 """How long the service may wait for a verdict before it answers without one."""
 
-_SENDERS_PATHS = ("/api/v1/records", "/api/v1/artifacts/", "/api/v1/applied")
+_SENDERS_PATHS = ("/api/v1/records", "/api/v1/artifacts/", "/api/v1/applied", "/api/v1/durability")
 """What is asked in the background, for which the sender has words of its own, or is to wait."""
 
 OK_BELOW = 300
@@ -164,6 +165,22 @@ class Client:
         pairs: list[tuple[str, Parameter]] = [("position", token) for token in positions]
         pairs += [("run", run_id), ("writer", writer_id), ("wait_s", wait_s)]
         return cast("AppliedAnswer", self._ask("GET", "/api/v1/applied", pairs))
+
+    def durability(
+        self, writers: Sequence[tuple[str, str]], positions: Sequence[str], wait_s: float
+    ) -> DurabilityAnswer:
+        """Tell how far writers (run and id of each) are, once the positions are applied."""
+        asked = [{"run_id": run_id, "writer_id": writer_id} for run_id, writer_id in writers]
+        return cast(
+            "DurabilityAnswer",
+            self._ask(
+                "POST",
+                "/api/v1/durability",
+                {"wait_s": wait_s},
+                body=orjson.dumps({"writers": asked, "positions": list(positions)}),
+                body_type="application/json",
+            ),
+        )
 
     def rejections(self, run_id: str, positions: Sequence[str] = ()) -> Iterator[RejectionAnswer]:
         """Yield all refusals of a run."""

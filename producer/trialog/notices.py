@@ -87,6 +87,17 @@ class Notices:
             )
         self._refused(run, path, shipment.refusals)
 
+    def fed_again(self, shipment: Shipment) -> None:
+        """Say that a log has lost what it had taken, and what becomes of it."""
+        lost_from = shipment.feeding_from or shipment.lost_from
+        meta = shipment.folder.meta
+        if lost_from and self._is_new(f"lost {meta.writer_id}"):
+            notice_logger().warning(
+                "the log has lost events that it had taken; they are sent again from the spool",
+                run=f"{meta.experiment_name}/{meta.run_name}",
+                from_event=lost_from,
+            )
+
     def dropped(self, shipment: Shipment) -> None:
         """Say that a disk without room costs log calls; the log may be there or away."""
         meta, spool = shipment.folder.meta, shipment.spool

@@ -59,13 +59,16 @@ class Opening:
         first: the event that opens the stream.
         state: what is known of the run.
         is_owner: leaving the block ends the run.
-        catalog: the event that creates the run, if nobody was there to take it.
+        catalog: the event that creates the run, if this handle does: for a log that has not got
+            it yet, or that loses it.
+        is_created: the service has created the run.
     """
 
     first: RunBody
     state: RunState
     is_owner: bool
     catalog: CatalogEvent | None = None
+    is_created: bool = False
 
 
 def unborn_run(endpoint: Endpoint, experiment_name: str, run_name: str) -> RunAnswer:
@@ -133,7 +136,7 @@ def create_run(
         tags=run["tags"],
         parent_run_id=None if parent is None else parent.run_id,
     )
-    catalog = None
+    is_created = True
     try:
         limits = Limits.from_json(dict(send_command(endpoint, created, client)["limits"]))
     except UnavailableError as exc:
@@ -145,14 +148,15 @@ def create_run(
                 reason=exc.message,
             )
         # Nobody decides: the run is kept in the spool under its own id and told later.
-        limits = known_policy(endpoint.url)
-        kept = under_policy(endpoint, replace(created, if_taken="keep"))
-        version = EVENT_VERSIONS["run_created"]
-        catalog = CatalogEvent(now_us(), body_json(kept).decode(), version)
+        limits, is_created = known_policy(endpoint.url), False
+    kept = under_policy(endpoint, replace(created, if_taken="keep"))
+    version = EVENT_VERSIONS["run_created"]
+    catalog = CatalogEvent(now_us(), body_json(kept).decode(), version)
     first = RunStarted(
         run["experiment_name"], run["run_name"], limits, host=endpoint.host, pid=os.getpid()
     )
-    return Opening(first, RunState(limits=limits), is_owner=True, catalog=catalog)
+    state = RunState(limits=limits)
+    return Opening(first, state, is_owner=True, catalog=catalog, is_created=is_created)
 
 
 def resume_run(endpoint: Endpoint, state: RunState) -> Opening:

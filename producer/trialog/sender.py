@@ -52,6 +52,10 @@ DISK_SYNC_INTERVAL_S = 1.0
 """How often what the log does not have yet is made safe on the disk: a power failure costs at most
 about this much. What the log has needs no disk any more."""
 
+UNAPPLIED_S = 10.0
+"""What the log has and nobody has said to be applied after this long is made safe on the disk, too:
+a log that does not wait for its own disk may lose its end in the same power failure."""
+
 CLEAN_INTERVAL_S = 1.0
 """How often what is applied is deleted."""
 
@@ -100,9 +104,9 @@ class Sender:
         # Replaced, never changed, so that the thread can go through it without a lock.
         self._shipments: tuple[Shipment, ...] = ()
         self._ended: deque[tuple[float, Shipment]] = deque()
-        self._service = service or Client(endpoint)
+        self.service = service or Client(endpoint)
         self._connect = connect
-        self._cleaner = Cleaner(self._service)
+        self._cleaner = Cleaner(self.service)
         self._changed = threading.Condition()
         self._cleaning = asyncio.Lock()
         self._looked_at: set[Path] = set()
@@ -156,14 +160,24 @@ class Sender:
         self._poke()
         return shipment
 
+    def look_soon(self, shipment: Shipment) -> None:
+        """Have it looked at soon whether the log still has what it took of a spool."""
+        self._cleaner.look_soon(shipment)
+
     def wait_acked(self, shipment: Shipment, place: Place, deadline: Deadline) -> bool:
         """Wait until the log has everything up to a place of the spool; tell whether it has.
 
         Behind the end of the thread, in a program's last moments, nobody sends and nobody waits.
         """
+        return self._wait_until(lambda: shipment.acked >= place, deadline)
 
+    def wait_flushed(self, shipment: Shipment, place: Place, deadline: Deadline) -> bool:
+        """Wait until everything up to a place is on the disk or in the log; tell whether it is."""
+        return self._wait_until(lambda: max(shipment.acked, shipment.synced) >= place, deadline)
+
+    def _wait_until(self, is_so: Callable[[], bool], deadline: Deadline) -> bool:
         def is_over() -> bool:
-            return shipment.acked >= place or self._has_ended or deadline.left_s <= 0
+            return is_so() or self._has_ended or deadline.left_s <= 0
 
         with self._changed:
             self._waiting += 1
@@ -173,7 +187,7 @@ class Sender:
                     pass
             finally:
                 self._waiting -= 1
-        return shipment.acked >= place
+        return is_so()
 
     def end(self, away_s: float = EXIT_AWAY_S, slow_s: float = EXIT_DRAIN_S) -> None:
         """Send what is left, for some seconds at most, and say what then still is.
@@ -217,13 +231,13 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         transport = self._connect(self._endpoint)
         shipper = Shipper(
-            self._service,
+            self.service,
             transport,
             lambda _bytes: self._notify(),
             has_own_log=self._endpoint.kafka is not None,
         )
         shipper.slow_upload = self._notices.slow_upload
-        adopter = Adopter(self._endpoint, transport, service=self._service)
+        adopter = Adopter(self._endpoint, transport, service=self.service)
         adopting = asyncio.create_task(self._adopt(adopter))
         beside = [
             asyncio.create_task(self._always(self._clean, CLEAN_INTERVAL_S)),
@@ -289,6 +303,7 @@ class Sender:
         self._notices.store(shipper.store_fault)
         for shipment in shipments:
             self._notices.shipment(shipment)
+            self._notices.fed_again(shipment)
         return True
 
     def _retire(self) -> None:
@@ -306,12 +321,22 @@ class Sender:
             left = await self._cleaner.clean([*self._shipments, *ended], wait_s)
             gone = {id(shipment) for shipment in left}
             self._ended = deque(one for one in self._ended if id(one[1]) not in gone)
+            self._send_again()
             too_old_s = time.monotonic() - UNCONFIRMED_S
             while self._ended and (self._ended[0][0] < too_old_s or len(self._ended) > ENDED_MAX):
                 _, shipment = self._ended.popleft()
                 self._cleaner.forget(shipment)
                 shipment.folder.release()
         return True
+
+    def _send_again(self) -> None:
+        """Take up again what the log has lost, of runs that have ended as well."""
+        lost = [one for _, one in self._ended if one.is_on_its_way]
+        with self._changed:
+            self._ended = deque(one for one in self._ended if not one[1].is_on_its_way)
+            self._shipments = (*self._shipments, *lost)
+        if any(one.is_on_its_way for one in self._shipments):
+            self._wake.set()
 
     async def _clean_at_end(self) -> None:
         deadline_s = time.monotonic() + EXIT_APPLIED_S
@@ -325,11 +350,14 @@ class Sender:
             spool = shipment.spool
             if spool is None:
                 continue
-            end, safe = spool.end, max(shipment.acked, shipment.synced)
+            end, safe = spool.end, shipment.synced
+            if not shipment.is_overdue(UNAPPLIED_S):
+                safe = max(safe, shipment.acked)
             if safe < end or shipment.has_blobs:
                 numbers = range(safe.segment, end.segment + 1)
                 await call_aside(shipment.folder.sync_to_disk, numbers)
                 shipment.synced = end
+                self._notify()
         return True
 
     async def _adopt(self, adopter: Adopter) -> None:

@@ -2,7 +2,8 @@
 
 Sends the artifacts' bytes first, then the event that creates the run, then the records, and notes
 what the log has. A crash between a send and its note has the same records sent again, under the
-same writer and seqs. Must not decide when, nor say anything to people.
+same writer and seqs. So has a log that lost its end: what it had taken and the spool still has is
+read again, from `Shipment.lost_from` on. Must not decide when, nor say anything to people.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import asyncio
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from trialog.call_aside import call_aside
 from trialog.ids import catalog_writer_of
+from trialog.progress import Mark, Marks, Told
 from trialog.spool import Place
 from trialog.transports.base import OutRecord, RefusedRecord
 from trialog_schemas.errors import (
@@ -41,8 +44,10 @@ from trialog_schemas.wire import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from trialog.answers import LogAnswer, ProgressAnswer
+    from trialog.progress import Seqs
     from trialog.spool import Spool
-    from trialog.spool_folder import SpoolFolder
+    from trialog.spool_folder import Ack, SpoolFolder
     from trialog.stream import ReadyRecord, StreamReader
     from trialog.transports.base import Receipt, Transport
 
@@ -82,6 +87,15 @@ class Shipment:
         trouble: why it could not be sent now, or None.
         has_blobs: bytes of artifacts are here that the store does not have.
         synced: everything before this place would survive a power failure.
+        marks: places up to which the log has it, with their counts.
+        applied_at_s: when what the log had was last found to be applied, by the monotonic clock.
+        told: what the service said of the writer, and when; None until it did.
+        refused: seqs that the log would not take, with the code; they are kept beside the spool.
+        lost_from: the log has lost what it had taken from this seq on, as far as is known; 0:
+            nothing that is still to be sent again.
+        feeding_from: from this seq on is being sent again; 0: nothing is.
+        is_catalog_lost: the event that creates the run is to be sent again.
+        is_unfeedable: what the log has lost cannot be read any more; the folder stays for people.
         is_drained: a dead writer's spool was sent to its end.
         is_stale: what the reader gave was not taken.
     """
@@ -95,22 +109,106 @@ class Shipment:
     refusals: list[str] = field(default_factory=list)
     trouble: str | None = None
     synced: Place = NOWHERE
+    marks: Marks = field(default_factory=Marks)
+    applied_at_s: float = field(default_factory=time.monotonic)
+    told: Told | None = None
+    refused: list[tuple[Seqs, str]] = field(default_factory=list)
+    lost_from: int = 0
+    feeding_from: int = 0
     has_blobs: bool = False
     is_drained: bool = False
     is_stale: bool = False
+    is_catalog_lost: bool = False
+    is_unfeedable: bool = False
 
     def __post_init__(self) -> None:
         ack = self.reader.ack
         if ack.partition >= 0:
             self.note_position(Position(EVENTS_TOPIC, ack.partition, ack.log_offset))
+            self._mark(ack)
 
     def note_position(self, position: Position) -> None:
         """Remember where a record is in the log."""
+        before = self.positions.get((position.topic, position.partition))
+        if (
+            before is not None
+            and position.offset <= before.offset
+            and position.topic == EVENTS_TOPIC
+            and not self.feeding_from
+        ):
+            # A log only grows: it was cut back to here, or further, and what it had taken is gone.
+            self.lose(self.marks.before(position).seq + 1)
         self.positions[position.topic, position.partition] = position
+
+    @property
+    def first_not_applied(self) -> int:
+        """The first seq that the spool still has and that nobody has said to be in the tables."""
+        return self.reader.start.next_seq if self.told is None else self.first_lacking(self.told)
+
+    def first_lacking(self, told: Told) -> int:
+        """Return the first seq that the spool still has and that the tables lack, as was told."""
+        return told.first_not_applied(
+            self.reader.start.next_seq, [seqs for seqs, _ in self.refused]
+        )
+
+    def hear(self, progress: ProgressAnswer, log: Sequence[LogAnswer] | None = None) -> Told:
+        """Take what the service tells of the writer, and of the log unless that stays as it was."""
+        if log is None:
+            log = [] if self.told is None else list(self.told.log.values())
+        told = self.told = Told.of(progress, log, datetime.now(UTC))
+        return told
+
+    def has_applied(self, seq: int) -> bool:
+        """Tell whether all up to a seq is applied, or kept for good, by what the service told."""
+        return self.told is not None and (self.first_not_applied > seq or self.told.is_parked)
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Tell whether it is longer ago that all the log had was known to be applied."""
+        is_waiting = self.marks.newest.seq >= self.first_not_applied
+        return is_waiting and time.monotonic() - self.applied_at_s > seconds
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Tell whether something that the log has lost is to be sent again."""
+        return bool(self.lost_from or self.feeding_from or self.is_catalog_lost)
+
+    def take(self, ack: Ack) -> None:
+        """Note that the log has everything before an ack.
+
+        Raises:
+            OSError: the disk does not take the note.
+        """
+        for position in self.positions.values():
+            if position.topic == EVENTS_TOPIC:
+                ack = replace(ack, partition=position.partition, log_offset=position.offset)
+        self.reader.take(ack)
+        self.acked = Place(ack.segment, ack.offset)
+        self._mark(ack)
+
+    def lose(self, seq: int) -> None:
+        """Note that the log has lost what it had taken from a seq on; it is to be sent again."""
+        start = self.reader.start
+        self.lost_from = max(seq, start.next_seq)
+        self.acked, self.is_drained = Place(start.segment, start.offset), False
+        self.uploaded.clear()  # bytes that are still here are stored again, too
+
+    def go_back(self) -> None:
+        """Begin to send again what the log has lost."""
+        self.reader.rewind()
+        self.feeding_from = self.lost_from or self.feeding_from
+        self.lost_from = 0
+        self.acked = Place(self.reader.ack.segment, self.reader.ack.offset)
+        self.is_stale = False
+
+    def _mark(self, ack: Ack) -> None:
+        at = Position(EVENTS_TOPIC, ack.partition, ack.log_offset) if ack.partition >= 0 else None
+        self.marks.add(Mark(ack.seq, ack.points, Place(ack.segment, ack.offset), at))
 
     @property
     def is_acked(self) -> bool:
         """Tell whether the log has everything that was appended, and the store its artifacts."""
+        if self.is_catalog_lost:
+            return False
         if self.spool is None:
             return self.is_drained and not self.has_blobs
         return self.acked >= self.spool.end and not self.has_blobs
@@ -135,7 +233,8 @@ class _Flow:
         part: list[ReadyRecord] = []
         size = 0
         for record in self.records:
-            part.append(record)
+            if record.seqs[1] >= self.shipment.feeding_from:
+                part.append(record)
             size += len(record.value)
             if record.ack is not None and size >= bytes_wanted:
                 return part
@@ -198,7 +297,10 @@ class Shipper:
         """Send what must be there before the records; None when there are none."""
         spool = shipment.spool
         end = None if spool is None else spool.cut()
-        if end is not None and end <= shipment.acked and not shipment.has_blobs:
+        if shipment.lost_from or (shipment.is_stale and shipment.feeding_from):
+            shipment.go_back()
+        is_all_there = end is not None and end <= shipment.acked and not shipment.has_blobs
+        if is_all_there and not shipment.is_catalog_lost:
             return None
         try:
             if shipment.is_stale:
@@ -254,7 +356,7 @@ class Shipper:
 
     async def _ship_catalog(self, shipment: Shipment) -> None:
         meta, ack = shipment.folder.meta, shipment.reader.ack
-        if meta.catalog is None or ack.is_catalog_acked:
+        if meta.catalog is None or (ack.is_catalog_acked and not shipment.is_catalog_lost):
             return
         writer_id = catalog_writer_of(meta.writer_id)
         event_id = event_id_for(writer_id, 1, meta.catalog.at_us)
@@ -265,9 +367,10 @@ class Shipper:
         header = RecordHeader(meta.account, meta.user, NIL_ID, writer_id, 1, 1, start)
         record = OutRecord(CATALOG_TOPIC, meta.account, pack_record(header, [event]))
         (receipt,) = await self._deliver([record])
-        self._note_receipt(shipment, record.value, receipt)
+        _note_receipt(shipment, record.value, (0, 0), receipt)
+        shipment.is_catalog_lost = False
         shipment.reader.ack = replace(ack, is_catalog_acked=True)
-        shipment.folder.write_ack(shipment.reader.ack)
+        shipment.reader.take(shipment.reader.ack)
 
     async def _send_some(self, flows: Sequence[_Flow]) -> list[_Flow]:
         """Send a share of each flow together; return the flows that have more."""
@@ -299,30 +402,31 @@ class Shipper:
     def _note(self, flow: _Flow, part: Sequence[ReadyRecord], receipts: Sequence[Receipt]) -> None:
         shipment = flow.shipment
         for ready, receipt in zip(part, receipts, strict=True):
-            self._note_receipt(shipment, ready.value, receipt)
+            _note_receipt(shipment, ready.value, ready.seqs, receipt)
+        if shipment.lost_from:
+            shipment.is_stale = True  # what was just sent comes once more, behind what was lost
+            return
         if part and part[-1].ack is not None:
-            ack = part[-1].ack
-            for position in shipment.positions.values():
-                if position.topic == EVENTS_TOPIC:
-                    ack = replace(ack, partition=position.partition, log_offset=position.offset)
-            shipment.folder.write_ack(ack)
-            shipment.acked = Place(ack.segment, ack.offset)
+            shipment.take(part[-1].ack)
         if flow.is_done:
             shipment.trouble = None
+            shipment.feeding_from = 0
             if flow.end is None:
                 ack = shipment.reader.ack
                 shipment.is_drained, shipment.acked = True, Place(ack.segment, ack.offset)
             else:
                 shipment.acked = flow.end
 
-    @staticmethod
-    def _note_receipt(shipment: Shipment, value: bytes, receipt: Receipt) -> None:
-        if isinstance(receipt, RefusedRecord):
-            # Named by its bytes: refused again after a crash, it is kept once.
-            shipment.folder.keep_refused(f"{hashlib.sha256(value).hexdigest()[:32]}.record", value)
-            shipment.refusals.append(receipt.message)
-        else:
-            shipment.note_position(receipt)
+
+def _note_receipt(shipment: Shipment, value: bytes, seqs: Seqs, receipt: Receipt) -> None:
+    if isinstance(receipt, RefusedRecord):
+        # Named by its bytes: refused again after a crash, it is kept once.
+        shipment.folder.keep_refused(f"{hashlib.sha256(value).hexdigest()[:32]}.record", value)
+        shipment.refusals.append(receipt.message)
+        if (seqs, receipt.code) not in shipment.refused:
+            shipment.refused.append((seqs, receipt.code))
+    else:
+        shipment.note_position(receipt)
 
 
 async def _take(flow: _Flow, bytes_wanted: int) -> list[ReadyRecord]:
@@ -340,4 +444,6 @@ def _set_trouble(shipment: Shipment, error: Exception) -> None:
         )
     else:
         shipment.trouble = str(error)
+        if shipment.feeding_from and isinstance(error, SpoolError):
+            shipment.feeding_from, shipment.is_unfeedable = 0, True
     shipment.is_stale = True

@@ -4,7 +4,8 @@
                             meta.json       whose stream it is
                             000001.spool …  segments, see `spool_format`
                             reserve         room for the run's end, should the disk be full
-                            ack             how far the log has taken it
+                            ack             how far the log has taken it, and from where on it
+                                            can be sent again
                             blobs/<sha256>  bytes of artifacts that are not uploaded yet
                             refused/        what the log would not take and segments that are
                                             damaged, kept for people
@@ -53,6 +54,7 @@ class Ack:
         chain: the writer's chain before it (32 bytes).
         is_catalog_acked: the catalog event is in the log, or there is none.
         partition, log_offset: where the last record went; −1 before the first.
+        points: metric points before it, as far as this process has counted; not on the disk.
     """
 
     segment: int
@@ -62,6 +64,12 @@ class Ack:
     is_catalog_acked: bool = False
     partition: int = -1
     log_offset: int = -1
+    points: int = 0
+
+    @property
+    def seq(self) -> int:
+        """The seq of the newest event before it, 0 before the first."""
+        return self.next_seq - 1
 
 
 class SpoolFolder:
@@ -72,7 +80,7 @@ class SpoolFolder:
         self.meta = meta
         self._lock = lock
         self._ack_file: int | None = None
-        self._acks = 0
+        self._acks = self._starts = 0
         self._synced: set[Path] = set()
 
     @classmethod
@@ -169,26 +177,45 @@ class SpoolFolder:
 
     def read_ack(self) -> Ack | None:
         """Return how far the stream was taken, or None if nothing ever was."""
+        self._acks, ack = self._read_newest(0)
+        return ack
+
+    def read_start(self) -> Ack | None:
+        """Return where the oldest segment that is still needed begins, or None.
+
+        Then none was deleted yet, or by a release that noted it nowhere.
+        """
+        self._starts, start = self._read_newest(2)
+        return start
+
+    def _read_newest(self, first_slot: int) -> tuple[int, Ack | None]:
+        """Return the newer one of two slots, and how often they were written."""
         try:
             raw = (self.path / "ack").read_bytes()
         except FileNotFoundError:
-            return None
-        slots = [_read_slot(raw[at : at + _ACK_SLOT_BYTES]) for at in (0, _ACK_SLOT_BYTES)]
+            return 0, None
+        places = (first_slot * _ACK_SLOT_BYTES, (first_slot + 1) * _ACK_SLOT_BYTES)
+        slots = [_read_slot(raw[at : at + _ACK_SLOT_BYTES]) for at in places]
         known = [slot for slot in slots if slot is not None]
-        if not known:
-            return None
-        self._acks, ack = max(known, key=lambda slot: slot[0])
-        return ack
+        return max(known, key=lambda slot: slot[0]) if known else (0, None)
 
     def write_ack(self, ack: Ack) -> None:
         """Note how far the stream is taken; a torn write leaves the one before."""
+        self._acks += 1
+        self._write_slot(self._acks % 2, self._acks, ack)
+
+    def write_start(self, start: Ack) -> None:
+        """Note where the oldest segment that is still needed begins, before others are deleted."""
+        self._starts += 1
+        self._write_slot(2 + self._starts % 2, self._starts, start)
+
+    def _write_slot(self, slot: int, count: int, ack: Ack) -> None:
         if self._ack_file is None:
             self._ack_file = os.open(
                 self.path / "ack", os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600
             )
-        self._acks += 1
         body = _ACK.pack(
-            self._acks,
+            count,
             ack.segment,
             ack.offset,
             ack.next_seq,
@@ -197,7 +224,7 @@ class SpoolFolder:
             ack.partition,
             ack.log_offset,
         )
-        os.lseek(self._ack_file, (self._acks % 2) * _ACK_SLOT_BYTES, os.SEEK_SET)
+        os.lseek(self._ack_file, slot * _ACK_SLOT_BYTES, os.SEEK_SET)
         os.write(self._ack_file, _CRC.pack(zlib.crc32(body)) + body)
 
     def store_blob(self, sha256: str, content: bytes) -> None:
@@ -346,7 +373,7 @@ def prepare_folder(spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
             )
         (unborn / "meta.json").write_bytes(meta.to_json())
         # With its room from the start: to send what fills a disk must not need any.
-        (unborn / "ack").write_bytes(bytes(2 * _ACK_SLOT_BYTES))
+        (unborn / "ack").write_bytes(bytes(4 * _ACK_SLOT_BYTES))
     except OSError as exc:
         lock.release()
         _delete_unborn(unborn)

@@ -4,6 +4,9 @@ A stretch, what stands between two cuts, becomes events in a way that depends on
 stretch, the seq and the chain before it. Reading it again after a crash gives the same seqs and
 digests, so that sending it again has no second effect. Must not send anything.
 
+A spool is kept until its events are applied, so that a log which has lost its end can be given them
+again: the reader then goes back to where the oldest segment begins.
+
 What damage does: a record that cannot be read is left out, reported and its segment kept; the
 events around it take its place in the count of seqs, so that no hole comes of it. What the log had
 acknowledged before is never read again, damaged or not. One case is beyond repair: bytes that the
@@ -69,14 +72,22 @@ class Draft:
     at_us: int
     body: bytes
     blob: bytes = b""
+    points: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyRecord:
-    """A record to send, and how far the stream is taken once the log has it."""
+    """A record to send, and how far the stream is taken once the log has it.
+
+    Args:
+        key, value: as the log takes them.
+        seqs: of its first and last event.
+        ack: what its acceptance earns; None while more of its stretch follows.
+    """
 
     key: str
     value: bytes
+    seqs: tuple[int, int]
     ack: Ack | None
 
 
@@ -100,22 +111,66 @@ class StreamReader:
     Args:
         folder: the writer's folder, whose lock is held.
         is_checked: look at checksums: another process wrote it, or a power failure came between.
+        start: where to begin; None begins where the log has it.
 
     Raises:
         SpoolError: how far the log has it cannot be told any more.
     """
 
-    def __init__(self, folder: SpoolFolder, *, is_checked: bool) -> None:
+    def __init__(self, folder: SpoolFolder, *, is_checked: bool, start: Ack | None = None) -> None:
         self._folder = folder
         self._is_checked = is_checked
+        self.taken: Ack = start or folder.read_ack() or first_ack(folder.meta)
+        self._starts: dict[int, Ack] = {}
         self.lost: list[LostBytes] = []
+        """What could not be read."""
+        self.ack = self.taken
         self.restart()
+        self.start = start or self._oldest_start()
+
+    def take(self, ack: Ack) -> None:
+        """Note on the disk that the log has everything before an ack.
+
+        What is sent again moves it nowhere until it is past the place where the log was before.
+        """
+        if (ack.segment, ack.offset) >= (self.taken.segment, self.taken.offset):
+            self._folder.write_ack(ack)
+            self.taken = ack
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether the log has had what is read next."""
+        return (self.ack.segment, self.ack.offset) < (self.taken.segment, self.taken.offset)
+
+    def rewind(self) -> None:
+        """Go back to the beginning of what is kept: the log has lost some of what it took."""
+        self._scan, self._scanned = SegmentScan(is_checked=self._is_checked), 0
+        self.ack = replace(self.start, is_catalog_acked=self.ack.is_catalog_acked)
+
+    def forget_before(self, segment: int) -> None:
+        """Note on the disk that nothing before a segment is needed; what it cannot tell, it keeps.
+
+        Raises:
+            OSError: the disk does not take it; the segments must stay.
+        """
+        start = self._starts.get(segment)
+        if start is not None:
+            self._folder.write_start(start)
+            self.start = start
+            self._starts = {one: ack for one, ack in self._starts.items() if one >= segment}
+
+    def _oldest_start(self) -> Ack:
+        start = self._folder.read_start()
+        if start is None:
+            first = first_ack(self._folder.meta)
+            start = first if self._folder.segment_path(first.segment).exists() else self.ack
+        return start
 
     def restart(self) -> None:
         """Go back to where the log has it, because what was read since was not taken."""
         self._scan = SegmentScan(is_checked=self._is_checked)
         self._scanned = 0
-        self.ack = self._folder.read_ack() or first_ack(self._folder.meta)
+        self.ack = self.taken
         segments = self._folder.segments()
         if segments and segments[0] > self.ack.segment:
             # Segments go when they are applied, and never the one the ack points into. To go on
@@ -141,7 +196,37 @@ class StreamReader:
             yield from self._segment_records(number, stop)
             before = number
 
+    def counts(self, end: tuple[int, int]) -> Iterator[Ack]:
+        """Go on to a place and yield behind each stretch the count of events, as `records` has it.
+
+        The chain of these acks is of no use: this is for a reader that sends nothing.
+        """
+        before = self.ack.segment
+        for number in self._folder.segments():
+            if before <= number <= end[0]:
+                stop = end[1] if number == end[0] else None
+                for drafts, reached in self._stretches(number, stop):
+                    self.ack = replace(
+                        reached,
+                        next_seq=self.ack.next_seq + len(drafts),
+                        points=self.ack.points + sum(draft.points for draft in drafts),
+                    )
+                    yield self.ack
+
+    def go_to(self, ack: Ack) -> None:
+        """Go on from another place than where the log has it."""
+        self._scan, self._scanned = SegmentScan(is_checked=self._is_checked), 0
+        self.ack = ack
+
     def _segment_records(self, number: int, stop: int | None) -> Iterator[ReadyRecord]:
+        for drafts, reached in self._stretches(number, stop):
+            yield from self._records_of(drafts, reached)
+
+    def _stretches(self, number: int, stop: int | None) -> Iterator[tuple[list[Draft], Ack]]:
+        """Yield what a segment's stretches hold, each with the place behind it."""
+        if number != self.ack.segment or self.ack.offset == SEGMENT_HEAD.size:
+            start_ack = replace(self.ack, segment=number, offset=SEGMENT_HEAD.size)
+            self._starts[number] = start_ack
         start = self.ack.offset if number == self.ack.segment else SEGMENT_HEAD.size
         base = start if number == self._scanned else SEGMENT_HEAD.size
         data = memoryview(self._folder.read_segment(number, base, stop))
@@ -155,10 +240,14 @@ class StreamReader:
                 self._lose(number, known.damages)
         for stretch in self._scan.stretches(data, base, start):
             self._lose(number, stretch.damages)
+            if stretch.damages and self.is_behind:
+                # Sent again without its damaged part it would get the seqs of what follows.
+                raise SpoolError(
+                    f"what the log has lost cannot be sent again from spool {self._folder.path}: "
+                    f"segment {number} is damaged; it stays for you to look at"
+                )
             drafts = list(_drafts(stretch, data, base, self._scan))
-            yield from self._records_of(
-                drafts, replace(self.ack, segment=number, offset=stretch.end)
-            )
+            yield drafts, replace(self.ack, segment=number, offset=stretch.end)
 
     def _lose(self, number: int, damages: list[Damage]) -> None:
         """Report damages, and keep their segment for people before anything is deleted."""
@@ -170,6 +259,7 @@ class StreamReader:
     def _records_of(self, drafts: list[Draft], reached: Ack) -> Iterator[ReadyRecord]:
         """Give the drafts their seqs and put them into records of about the usual size."""
         seq, chain = self.ack.next_seq, self.ack.chain
+        points = self.ack.points + sum(draft.points for draft in drafts)
         self.ack = reached
         ready: list[tuple[int, bytes, list[bytes]]] = []
         filled = PAYLOAD_BYTES_TARGET
@@ -181,14 +271,15 @@ class StreamReader:
             ready[-1][2].append(event)
             filled += len(event)
             chain, seq = next_hash(chain, event), seq + 1
-        self.ack = replace(reached, next_seq=seq, chain=chain)
+        self.ack = replace(reached, next_seq=seq, chain=chain, points=points)
         meta = self._folder.meta
         for index, (first, prev, events) in enumerate(ready, 1):
             header = RecordHeader(
                 meta.account, meta.user, meta.run_id, meta.writer_id, first, len(events), prev
             )
             ack = self.ack if index == len(ready) else None
-            yield ReadyRecord(header.key, pack_record(header, events), ack)
+            seqs = (first, first + len(events) - 1)
+            yield ReadyRecord(header.key, pack_record(header, events), seqs, ack)
 
 
 def _encode(writer_id: str, seq: int, draft: Draft) -> bytes:
@@ -235,7 +326,7 @@ def _last_time(stretch: Stretch, data: memoryview, base: int) -> int:
 def _metrics(blocks: list[Block], at_us: int) -> Draft:
     body = MetricsLogged(tuple(blocks))
     shape = ("metrics_logged", EVENT_VERSIONS["metrics_logged"])
-    return Draft(shape, at_us, body_json(body), body_blob(body))
+    return Draft(shape, at_us, body_json(body), body_blob(body), body.points)
 
 
 def _event_draft(region: Region, data: memoryview, base: int) -> Draft:

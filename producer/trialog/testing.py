@@ -16,9 +16,12 @@ from trialog_schemas.wire import Position
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trialog.answers import AppliedAnswer
+    from trialog.answers import DurabilityAnswer, LogAnswer, ProgressAnswer
     from trialog.transports.base import OutRecord, Receipt
     from trialog_schemas.errors import ClientError
+
+_FAR = 2**62
+"""Behind every seq and position of a test."""
 
 
 @dataclass
@@ -79,12 +82,24 @@ class MemoryService:
     Args:
         fault: what every question raises, until it is None again.
         is_applied: what it says of all positions.
+        last_seqs: the newest event that the tables have, by writer; of others, all of them.
+        missing: holes before that, by writer.
+        log_ends: where the log ends, by `topic:partition`; of others behind every position.
+        rejected: refusals of a writer's events by code, by writer.
+        sealed: before which offset records are sealed, by `topic:partition`; of others none is.
+        is_known: whether the runs exist.
         blobs: artifacts' bytes by digest.
         questions: the positions of each question.
     """
 
     fault: ClientError | None = None
     is_applied: bool = True
+    last_seqs: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, list[list[int]]] = field(default_factory=dict)
+    log_ends: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, dict[str, int]] = field(default_factory=dict)
+    sealed: dict[str, int] = field(default_factory=dict)
+    is_known: bool = True
     blobs: dict[str, bytes] = field(default_factory=dict)
     questions: list[list[str]] = field(default_factory=list)
 
@@ -94,16 +109,38 @@ class MemoryService:
             raise self.fault
         self.blobs[sha256] = content
 
-    def applied(
-        self,
-        positions: Sequence[str],
-        *,
-        run_id: str,
-        writer_id: str,
-        wait_s: float,
-    ) -> AppliedAnswer:
-        """Tell whether the positions are applied; nothing is ever refused."""
+    def durability(
+        self, writers: Sequence[tuple[str, str]], positions: Sequence[str], wait_s: float
+    ) -> DurabilityAnswer:
+        """Tell how far writers are, without any wait; nothing is ever refused."""
         if self.fault is not None:
             raise self.fault
         self.questions.append(list(positions))
-        return {"applied": self.is_applied, "rejections": []}
+        return {
+            "applied": self.is_applied,
+            "writers": [self._progress(*writer) for writer in writers],
+            "log": [self._log(Position.parse(token)) for token in positions],
+        }
+
+    def _progress(self, run_id: str, writer_id: str) -> ProgressAnswer:
+        missing = self.missing.get(writer_id, [])
+        return {
+            "run_id": run_id,
+            "writer_id": writer_id,
+            "last_seq": self.last_seqs.get(writer_id, _FAR if self.is_applied else 0),
+            "missing": missing,
+            "missing_count": sum(last - first + 1 for first, last in missing),
+            "is_parked": False,
+            "is_known": self.is_known,
+            "rejected": self.rejected.get(writer_id, {}),
+        }
+
+    def _log(self, position: Position) -> LogAnswer:
+        place, _, _ = position.token().rpartition(":")
+        return {
+            "partition": place,
+            "end": self.log_ends.get(place, _FAR),
+            "applied": _FAR if self.is_applied else 0,
+            "sealed": self.sealed.get(place, 0),
+            "sealed_at": None,
+        }

@@ -34,6 +34,7 @@ class WriterProgress:
         missing: first and last seq of the first holes before that.
         missing_count: events of all holes.
         is_parked: the run is quarantined: later events are kept and not applied.
+        is_known: the run was created, or deleted since.
         rejected: refusals of its events by code.
     """
 
@@ -43,6 +44,7 @@ class WriterProgress:
     missing: tuple[tuple[int, int], ...]
     missing_count: int
     is_parked: bool
+    is_known: bool
     rejected: dict[str, int]
 
 
@@ -117,6 +119,7 @@ async def writer_progress(
             tuple((first, last) for first, last in row["missing"]),
             row["missing_count"],
             row["is_parked"],
+            row["is_known"],
             row["rejected"] or {},
         )
         for row in rows

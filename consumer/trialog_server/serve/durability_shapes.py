@@ -28,6 +28,7 @@ class ProgressJSON(TypedDict):
     missing: list[list[int]]
     missing_count: int
     is_parked: bool
+    is_known: bool
     rejected: dict[str, int]
 
 
@@ -111,6 +112,7 @@ def progress_json(progress: WriterProgress) -> ProgressJSON:
         "missing": [list(hole) for hole in progress.missing],
         "missing_count": progress.missing_count,
         "is_parked": progress.is_parked,
+        "is_known": progress.is_known,
         "rejected": progress.rejected,
     }
 

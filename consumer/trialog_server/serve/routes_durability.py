@@ -102,12 +102,15 @@ class DurabilityRoutes:
         for position in positions:
             place = Partition(position.topic, position.partition)
             offsets[place] = max(position.offset, offsets.get(place, -1))
+        # Critical: in this order. A writer's rows and its partition's position come by one
+        # transaction; looked at later, it is never behind a position that was told as applied.
+        log = await self._log(offsets)
         writers = [(one.run_id, one.writer_id) for one in body.writers]
         found = await writer_progress(self._service.pool, caller_of(request).account, writers)
         content: DurabilityJSON = {
             "applied": is_applied,
             "writers": [progress_json(one) for one in found],
-            "log": await self._log(offsets),
+            "log": log,
         }
         return json_response(content)
 

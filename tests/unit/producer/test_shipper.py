@@ -395,6 +395,18 @@ async def test_ship_notes_where_the_newest_record_is(shipper: Shipper, tmp_path:
     assert dead_shipment(folder).positions == {(EVENTS_TOPIC, 0): Position(EVENTS_TOPIC, 0, 2)}
 
 
+async def test_what_is_not_known_to_be_applied_is_overdue_after_a_while(
+    shipper: Shipper, tmp_path: Path
+) -> None:
+    """Then the disk has to have it, too; nothing in the log is never overdue."""
+    shipment, spool = open_shipment(new_folder(tmp_path))
+    assert not shipment.is_overdue(-1.0)
+    log_steps(spool, 1)
+    await shipper.ship([shipment])
+    assert shipment.is_overdue(-1.0)
+    assert not shipment.is_overdue(60.0)
+
+
 async def test_ship_tells_the_bytes_of_each_step(
     log: MemoryTransport, service: MemoryService, tmp_path: Path
 ) -> None:

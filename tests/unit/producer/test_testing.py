@@ -86,7 +86,7 @@ def test_memory_service_with_a_fault_stores_and_says_nothing(fault: ClientError)
     with pytest.raises(type(fault)):
         service.put_artifact("aa", b"content")
     with pytest.raises(type(fault)):
-        service.applied([], run_id="r", writer_id="w", wait_s=0)
+        service.durability([("r", "w")], [], 0)
     assert (service.blobs, service.questions) == ({}, [])
 
 
@@ -94,6 +94,10 @@ def test_memory_service_with_a_fault_stores_and_says_nothing(fault: ClientError)
 def test_memory_service_says_of_all_positions_the_same(is_applied: bool) -> None:
     """And remembers what it was asked."""
     service = MemoryService(is_applied=is_applied)
-    answer = service.applied(["events:0:1"], run_id="r", writer_id="w", wait_s=0)
-    assert answer == {"applied": is_applied, "rejections": []}
+    answer = service.durability([("r", "w")], ["events:0:1"], 0)
+    assert answer["applied"] is is_applied
+    assert [one["last_seq"] > 0 for one in answer["writers"]] == [is_applied]
+    assert [(one["partition"], one["applied"] > 1) for one in answer["log"]] == [
+        ("events:0", is_applied)
+    ]
     assert service.questions == [["events:0:1"]]

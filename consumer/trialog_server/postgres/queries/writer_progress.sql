@@ -13,6 +13,9 @@ SELECT
     (SELECT coalesce(sum(gap.last_seq - gap.first_seq + 1), 0)::bigint FROM live.gaps gap
      WHERE gap.run_id = writer.run_id AND gap.writer_id = writer.writer_id) AS missing_count,
     EXISTS (SELECT FROM live.parked WHERE parked.run_id = asked.run_id) AS is_parked,
+    EXISTS (
+        SELECT FROM live.runs run WHERE run.run_id = asked.run_id AND run.account = $1
+    ) AS is_known,
     (SELECT jsonb_object_agg(refused.code, refused.refusals)
      FROM (
          SELECT refusal.code, count(*) AS refusals FROM live.rejections refusal
