@@ -3,6 +3,7 @@
 import typing
 
 from trialog.compare import compare
+from trialog.durability import Durability
 from trialog.experiment import Experiment
 from trialog.legacy_names import legacy_name as _legacy_name
 from trialog.list_runs import SortByType, SortOrderType, list_runs
@@ -27,6 +28,7 @@ from trialog_schemas.errors import (
 __all__ = [
     "AccessRefusedError",
     "ClientError",
+    "Durability",
     "Experiment",
     "LimitExceededError",
     "ParameterImmutableError",

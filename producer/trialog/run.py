@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from trialog.as_of import as_of_text
 from trialog.client import Client
 from trialog.deadline import Deadline
+from trialog.durability import FLUSH_STAGES, check_stage
 from trialog.experiment import check_page
 from trialog.refusals import counted_refusals, rejected_error
-from trialog.run_async import enter_async, flush_async, leave_async
+from trialog.run_async import enter_async, flush_async, leave_async, wait_stage_async
 from trialog.run_context import pop_run
 from trialog.run_entering import enter
 from trialog.run_lifecycle import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from trialog.answers import RunAnswer
     from trialog.as_of import AsOf
+    from trialog.durability import Durability, Stage
     from trialog.run_block import RunBlock
     from trialog.run_lifecycle import Opening
     from trialog.run_logging import Tags
@@ -134,32 +136,58 @@ class Run(RunLogging):
     __aenter__ = enter_async
     __aexit__ = leave_async
 
-    def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until the log has everything logged so far by this process; tell whether it has.
+    def flush(self, timeout_s: float | None = None, stage: Stage = "accepted") -> bool:
+        """Wait until everything logged so far by this process has come to a stage; tell whether.
 
         Args:
             timeout_s: seconds from 0 on; None waits as long as it takes.
+            stage: `accepted`: the log has it; `flushed`: it would survive a power failure of this
+                machine. `durability` counts what has come how far.
 
         Raises:
             RuntimeError: the run was never entered.
-            ValidationError: `timeout_s` is no number from 0 on.
+            ValidationError: `timeout_s` is no number from 0 on, or `stage` is another one.
         """
-        return self._flush(Deadline(timeout_s))
+        return self._flush(Deadline(timeout_s), check_stage(stage, FLUSH_STAGES))
+
+    def durability(self, *, ask_now: bool = False) -> Durability:
+        """Count what of this process's events has come to which stage; waits for nobody.
+
+        Safe to call amid training: without `ask_now` it only counts what was logged since the last
+        count. What the service has to say is what it told last, see `told_at`: the sender asks
+        every few seconds.
+
+        Args:
+            ask_now: ask the service first, which is a request; one that does not answer is no
+                error: `told_at` stays what it was.
+
+        Raises:
+            RuntimeError: the run was never entered.
+        """
+        self._check_entered()
+        return self._block.durability(ask_now=check_flag("ask_now", ask_now))
 
     flush_async = flush_async
 
-    def wait(self, timeout_s: float | None = None) -> None:
+    def wait(self, timeout_s: float | None = None, stage: Stage | None = None) -> None:
         """Wait inside the block until everything logged so far is applied, outside for the end.
 
         Args:
             timeout_s: seconds from 0 on; None waits as long as it takes.
+            stage: wait for this one instead, in the block and outside: `recorded`, `flushed`,
+                `accepted`, `applied` or `sealed`.
 
         Raises:
             TimeoutError: it is not so within the time.
             RunRejectedError: some of what this handle logged was refused; `.rejections` lists it.
+                Of the stages only `applied` raises it.
             RuntimeError: the run was not entered.
+            ValidationError: `timeout_s` is no number from 0 on, or there is no such stage.
         """
-        self._wait(Deadline(timeout_s))
+        deadline = Deadline(timeout_s)
+        self._wait(deadline) if stage is None else self._wait_stage(deadline, check_stage(stage))
+
+    wait_async = wait_stage_async
 
     @property
     def status(self) -> str | None:
@@ -254,10 +282,26 @@ class Run(RunLogging):
                 stacklevel=3,
             )
 
-    def _flush(self, deadline: Deadline) -> bool:
+    def _check_entered(self) -> None:
         if not self._block.is_entered:
             raise RuntimeError(f"run {self.run_name!r} was not entered; nothing was logged")
+
+    def _flush(self, deadline: Deadline, stage: Stage = "accepted") -> bool:
+        self._check_entered()
+        if stage == "flushed":
+            return self._block.flush_to_disk(deadline)
         return self._block.flush(deadline)
+
+    def _wait_stage(self, deadline: Deadline, stage: Stage) -> None:
+        self._check_entered()
+        if stage in FLUSH_STAGES and not self._flush(deadline, stage):
+            deadline.check(f"run {self.run_name!r} is not {stage}")
+        elif stage == "applied":
+            refused = self._block.wait_applied(deadline, self.run_name)
+            if refused:
+                raise rejected_error(self.run_name, refused)
+        elif stage == "sealed":
+            self._block.wait_sealed(deadline, self.run_name)
 
     def _wait(self, deadline: Deadline) -> None:
         if not self._is_known:

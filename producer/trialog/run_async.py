@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trialog.call_aside import call_aside
 from trialog.deadline import Deadline
+from trialog.durability import FLUSH_STAGES, check_stage
 from trialog.run_context import pop_run, push_run
 from trialog.run_entering import Entering
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from trialog.durability import Stage
     from trialog.run import Run
     from trialog.run_view import RunView
 
@@ -56,19 +58,20 @@ async def leave_async(
         self._warn_of(await call_aside(self._settle, error))
 
 
-async def flush_async(self: Run, timeout_s: float | None = None) -> bool:
+async def flush_async(self: Run, timeout_s: float | None = None, stage: Stage = "accepted") -> bool:
     """Wait as `flush` does, while the event loop goes on; a task that is cancelled ends the wait.
 
     Args:
         timeout_s: seconds from 0 on; None waits as long as it takes.
+        stage: `accepted` or `flushed`, as `flush` has them.
 
     Raises:
         RuntimeError: the run was never entered.
-        ValidationError: `timeout_s` is no number from 0 on.
+        ValidationError: `timeout_s` is no number from 0 on, or `stage` is another one.
     """
-    deadline = Deadline(timeout_s)
+    deadline, known = Deadline(timeout_s), check_stage(stage, FLUSH_STAGES)
     try:
-        return await call_aside(self._flush, deadline)
+        return await call_aside(self._flush, deadline, known)
     finally:
         deadline.give_up()
 
@@ -89,5 +92,30 @@ async def wait_async(self: RunView, timeout_s: float | None = None) -> None:
     deadline = Deadline(timeout_s)
     try:
         await call_aside(self._wait, deadline)
+    finally:
+        deadline.give_up()
+
+
+async def wait_stage_async(
+    self: Run, timeout_s: float | None = None, stage: Stage | None = None
+) -> None:
+    """Wait as `Run.wait` does, while the event loop goes on; see `wait_async`.
+
+    Args:
+        timeout_s: seconds from 0 on; None waits as long as it takes.
+        stage: wait for this one instead of for the end, as `wait` has them.
+
+    Raises:
+        TimeoutError: it is not so within the time.
+        RunRejectedError: some of what this handle logged was refused; `.rejections` lists it.
+        RuntimeError: the run was not entered.
+        ValidationError: `timeout_s` is no number from 0 on, or there is no such stage.
+    """
+    if stage is None:
+        await wait_async(self, timeout_s)
+        return
+    deadline, known = Deadline(timeout_s), check_stage(stage)
+    try:
+        await call_aside(self._wait_stage, deadline, known)
     finally:
         deadline.give_up()

@@ -12,6 +12,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, NoReturn
 
+from trialog.durability import Durability
 from trialog.newest_positions import note_positions
 from trialog.notice_logger import notice_logger
 from trialog.refusals import refusal_error
@@ -100,7 +101,7 @@ class RunBlock:
         if place is None:
             place = WriterPlace(self._endpoint, new_meta(self._endpoint, run))
         meta = new_meta(self._endpoint, run, place.folder.meta.writer_id, opening.catalog)
-        self._writer = RunWriter(place, meta, opening.state, opening.first)
+        self._writer = RunWriter(place, meta, opening)
         self._run, self._is_owner = run, opening.is_owner
         self.status = "InProgress"
         self.is_open = True
@@ -163,10 +164,39 @@ class RunBlock:
         """Wait until the log has everything of this process; tell whether it has."""
         return self._writer is None or self._writer.flush(deadline)
 
+    def flush_to_disk(self, deadline: Deadline) -> bool:
+        """Wait until everything of this process would survive a power failure here."""
+        return self._writer is None or self._writer.flush_to_disk(deadline)
+
+    def durability(self, *, ask_now: bool) -> Durability:
+        """Return what has become of what this process logged."""
+        writer = self._writer
+        return Durability() if writer is None else writer.durability(ask_now=ask_now)
+
+    def wait_sealed(self, deadline: Deadline, name: str) -> None:
+        """Wait until everything of this process is sealed.
+
+        Raises:
+            TimeoutError: it is not within the time.
+        """
+        writer = self._writer
+        if writer is None:
+            return
+        seq = writer.recorded_seq()
+        if not writer.flush(deadline):
+            deadline.check(f"run {name!r} is not in the log")
+        while True:
+            with contextlib.suppress(UnavailableError):  # a service that comes back is waited for
+                if writer.is_sealed(seq):
+                    return
+            deadline.check(f"run {name!r} is not sealed, which `trialog checkpoint` does,")
+            deadline.pause()
+
     def refusals_now(self, wait_s: float) -> list[Rejection]:
         """Return what is known to be refused after a short wait."""
         with contextlib.suppress(ClientError):  # the service went away, or refuses us: ask later
-            return [] if self._writer is None else self._writer.ask_applied(wait_s)[1]
+            writer = self._writer
+            return [] if writer is None else writer.ask_applied(wait_s, writer.recorded_seq())[1]
         return []
 
     def wait_applied(self, deadline: Deadline, name: str) -> list[Rejection]:
@@ -178,17 +208,19 @@ class RunBlock:
         writer = self._writer
         if writer is None:
             return []
+        seq = writer.recorded_seq()
         if not writer.flush(deadline):
             deadline.check(f"run {name!r} is not in the log")
         while True:
+            wait_s = min(deadline.left_s, APPLIED_WAIT_S)
             try:
-                is_applied, refused = writer.ask_applied(min(deadline.left_s, APPLIED_WAIT_S))
+                is_applied, refused = writer.ask_applied(wait_s, seq)
             except UnavailableError:  # a service that comes back is waited for
                 is_applied, refused = False, []
-                deadline.pause()
             if is_applied:
                 return refused
             deadline.check(f"run {name!r} is not applied")
+            deadline.pause()
 
     def positions(self) -> list[str]:
         """Return where this process's newest records are, after everything is in the log.

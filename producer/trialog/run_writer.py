@@ -9,33 +9,38 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trialog.client import Client
 from trialog.deadline import Deadline
+from trialog.durability import Counting, durability_of, sealed_mark
 from trialog.ids import catalog_writer_of
 from trialog.refusals import RefusedCalls, refusal_error, rejection_of
 from trialog.sender import Sender
 from trialog.spool import NoRoomError, Spool
 from trialog.spool_folder import bear_folder, discard_folder, no_place, prepare_folder
-from trialog_schemas.errors import LimitExceededError
+from trialog.stream import first_ack
+from trialog_schemas.errors import ClientError, LimitExceededError
 from trialog_schemas.events import RAISED_FACT
 from trialog_schemas.limits import RECORD_BYTES_MAX
 from trialog_schemas.rules import decide_body, evolve_body
 from trialog_schemas.wire import body_json
 
 if TYPE_CHECKING:
+    from trialog.answers import LogAnswer, ProgressAnswer
+    from trialog.durability import Durability
+    from trialog.run_lifecycle import Opening
     from trialog.settings import Endpoint
     from trialog.spool_facts import SpoolMeta
     from trialog_schemas.events import (
         ArtifactLogged,
         ParametersLogged,
         Rejection,
-        RunBody,
         RunEnded,
         TagsSet,
     )
-    from trialog_schemas.rules import RunState, Verdict
+    from trialog_schemas.rules import Verdict
     from trialog_schemas.wire import Position
 
 FLUSH_S = 5.0
@@ -91,23 +96,25 @@ class RunWriter:
     Args:
         place: where it writes.
         meta: whose stream it is.
-        state: what is known of the run so far.
-        first: the event that opens the stream.
+        opening: how the run was entered.
     """
 
-    def __init__(
-        self, place: WriterPlace, meta: SpoolMeta, state: RunState, first: RunBody
-    ) -> None:
+    def __init__(self, place: WriterPlace, meta: SpoolMeta, opening: Opening) -> None:
         self._endpoint = place.endpoint
         self.meta = meta
-        self.state = state
+        self.state = opening.state
+        self._is_created = opening.is_created
+        self._is_created_later = opening.catalog is not None and not opening.is_created
         self._refused_calls = RefusedCalls()
         # Reentrant, because a signal handler may log while its own thread is in a log call.
         self._lock = threading.RLock()
         self._folder, self.spool, self._sender = place.folder, place.spool, place.sender
         bear_folder(self._folder, meta)
-        self.spool.append_event(first)
+        if opening.is_created:
+            self._folder.write_ack(replace(first_ack(meta), is_catalog_acked=True))
+        self.spool.append_event(opening.first)
         self._shipment = self._sender.add(self._folder, self.spool)
+        self._counting = Counting(self._shipment, self.spool)
 
     def record(self, body: ParametersLogged | TagsSet) -> None:
         """Append what the rules accept of a body, or raise the error for what they refuse.
@@ -158,6 +165,36 @@ class RunWriter:
         """Wait until the log has everything appended so far; tell whether it has."""
         return self._sender.wait_acked(self._shipment, self.spool.cut(), deadline)
 
+    def flush_to_disk(self, deadline: Deadline) -> bool:
+        """Wait until all that was appended would survive a power failure; tell whether so."""
+        return self._sender.wait_flushed(self._shipment, self.spool.cut(), deadline)
+
+    def durability(self, *, ask_now: bool) -> Durability:
+        """Return what has become of the events, by what the service told last, or tells now."""
+        if ask_now:
+            with contextlib.suppress(ClientError):  # what it told last, and when, is known
+                self._shipment.hear(*self._ask())
+        return durability_of(self._shipment, self.spool, self._counting)
+
+    def recorded_seq(self) -> int:
+        """Return the seq of the newest event that was recorded."""
+        return self._counting.recorded().seq
+
+    def is_sealed(self, seq: int) -> bool:
+        """Ask the service and tell whether all events up to a seq are sealed.
+
+        Raises:
+            UnavailableError: the service cannot be reached.
+        """
+        self._shipment.hear(*self._ask())
+        return sealed_mark(self._shipment).seq >= seq
+
+    def _ask(self) -> tuple[ProgressAnswer, list[LogAnswer]]:
+        meta, tokens = self.meta, [position.token() for position in self.positions]
+        writers = [(meta.run_id, meta.writer_id)]
+        answer = self._sender.service.durability(writers, tokens, 0)
+        return answer["writers"][0], answer["log"]
+
     def flush_briefly(self) -> bool:
         """Wait for the log as a program's own thread may; not much when it is known to be away."""
         if self.flush(Deadline(AWAY_FLUSH_S)):
@@ -169,10 +206,15 @@ class RunWriter:
         """Where the newest records are, for reading one's own writes."""
         return list(self._shipment.positions.values())
 
-    def ask_applied(self, wait_s: float) -> tuple[bool, list[Rejection]]:
-        """Tell whether what was flushed is applied, and what was then refused of this writer.
+    def ask_applied(self, wait_s: float, seq: int) -> tuple[bool, list[Rejection]]:
+        """Tell whether all up to a seq is applied, and what was then refused of this writer.
 
-        What its calls have raised is not among it: they have told it already.
+        Positions alone do not say it: in a log that has lost its end others' records may stand
+        there. What its calls have raised is not among it: they have told it already.
+
+        Args:
+            wait_s: how long the service may wait for it.
+            seq: of an event that was recorded.
 
         Raises:
             UnavailableError: the service cannot be reached.
@@ -180,14 +222,21 @@ class RunWriter:
         client, meta = Client(self._endpoint), self.meta
         tokens = [position.token() for position in self.positions]
         answer = client.applied(tokens, run_id=meta.run_id, writer_id=meta.writer_id, wait_s=wait_s)
+        is_applied = answer["applied"]
+        if is_applied and answer["progress"] is not None:
+            self._shipment.hear(answer["progress"])
+            is_gone = self._is_created and not answer["progress"]["is_known"]
+            is_applied = self._shipment.has_applied(seq) and not is_gone
+            if not is_applied:
+                self._sender.look_soon(self._shipment)
         refused = answer["rejections"]
-        if answer["applied"] and meta.catalog is not None:
+        if is_applied and self._is_created_later:
             # The event that created the run was sent later, by a writer of its own.
             writers = {meta.writer_id, catalog_writer_of(meta.writer_id)}
             found = client.rejections(meta.run_id, tokens)
             refused = [one for one in found if one["writer_id"] in writers]
         late = [one for one in refused if RAISED_FACT not in one["facts"]]
-        return answer["applied"], [rejection_of(one) for one in late]
+        return is_applied, [rejection_of(one) for one in late]
 
     def forget_in_child(self) -> None:
         """Drop what a child made by fork inherited; the parent goes on writing."""

@@ -146,6 +146,10 @@ def test_history_that_was_rewritten_as_a_whole_is_found_by_a_checkpoint_kept_els
     status, output = ended(tampered, *signing, "--json")
     assert status == 0, output
     assert answer_of(output)["partitions"] == 5  # four of events, and the catalog
+    run.wait(30, stage="sealed")
+    told = run.durability()
+    assert told.sealed == told.applied == told.recorded
+    assert told.sealed.events >= 4
     checking = ("verify", "--checkpoint", str(kept), "--public-key", f"{key}.pub")
     assert ended(tampered, *checking)[0] == 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_type
 import trialog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -52,6 +52,16 @@ def writing(session: trialog.Session) -> None:
         run.log_confusion_matrix(["a", "b"], ["a", "a"], title="t")
         run.set_tags({"a": "b"}, removed=["c"])
         assert_type(run.flush(timeout_s=5), bool)
+        assert_type(run.flush(5, stage="flushed"), bool)
+        run.flush(stage="flusht")  # type: ignore[arg-type]
+        run.wait(60, stage="sealed")
+        run.wait(stage="rejected")  # type: ignore[arg-type]
+        told = run.durability(ask_now=True)
+        assert_type(told, trialog.Durability)
+        assert_type(told.applied.points, int)
+        assert_type(told.rejected, Mapping[str, int])
+        assert_type(told.told_at, datetime | None)
+        told.missing = 0  # type: ignore[misc]
         run.wait(timeout_s=None)
     with trialog.load_run() as joined:
         assert_type(joined, trialog.Run)
@@ -71,7 +81,8 @@ async def writing_in_asyncio(session: trialog.Session) -> None:
         assert_type(run, trialog.Run)
         run.log_metric("loss", 0.5)
         assert_type(await run.flush_async(timeout_s=5), bool)
-        assert_type(await run.flush_async(), bool)
+        assert_type(await run.flush_async(stage="accepted"), bool)
+        await run.wait_async(5, stage="applied")
         waiting = run.wait_async(timeout_s=None)
         assert_type(await waiting, None)
         await run.wait_async("long")  # type: ignore[arg-type]

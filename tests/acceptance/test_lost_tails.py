@@ -1,0 +1,154 @@
+"""Logs that lose their end, for real: a spool feeds them again, and each event counts once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import struct
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+import trialog
+from tests.acceptance.faulty import Faulty
+from tests.services.kafka import KafkaBroker
+from tests.services.trialog import TrialogService
+from trialog.sender import Sender
+from trialog_schemas.wire import EVENTS_TOPIC, partition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(180)
+
+BATCH_HEAD = struct.Struct(">qi")
+"""Offset of a batch's first record, and the bytes behind these two fields; see Kafka's format."""
+
+
+@pytest.fixture(scope="module", params=["embedded", "kafka"])
+def forgetful(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Faulty]:
+    """A service of its own, on each log."""
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(KafkaBroker()) if request.param == "kafka" else None
+        kafka = None if broker is None else broker.bootstrap
+        folder = tmp_path_factory.mktemp("forgetful")
+        yield Faulty(stack.enter_context(TrialogService(folder, kafka=kafka)), broker)
+
+
+@pytest.fixture
+def session(forgetful: Faulty, tmp_path: Path) -> Iterator[trialog.Session]:
+    """A session on the service with a spool of its own; its sender ends with the test."""
+    service = forgetful.service
+    made = trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+    yield made
+    Sender._senders.pop(made.resolve()).end()
+
+
+def crash(forgetful: Faulty) -> None:
+    """SIGKILL everything at once, as a power failure does."""
+    forgetful.service.kill_whole()
+    if forgetful.broker is not None:
+        forgetful.broker.kill()
+
+
+def start(forgetful: Faulty) -> None:
+    """Start it again on what is left of its data."""
+    if forgetful.broker is not None:
+        forgetful.broker.start()
+    forgetful.service.start()
+
+
+def cut_log(broker: KafkaBroker, partition: int, end: int) -> int:
+    """Take all batches of a partition from an offset on away; return how many."""
+    (segment,) = (broker.folder / "data" / f"{EVENTS_TOPIC}-{partition}").glob("*.log")
+    raw = segment.read_bytes()
+    at, kept, gone = 0, 0, 0
+    while at + BATCH_HEAD.size < len(raw):
+        first, size = BATCH_HEAD.unpack_from(raw, at)
+        at += BATCH_HEAD.size + size
+        if first >= end:
+            gone += 1
+        else:
+            kept = at
+    os.truncate(segment, kept)
+    return gone
+
+
+def log_steps(run: trialog.Run, steps: range) -> None:
+    """Log a point a step, in several records."""
+    for step in steps:
+        run.log_metric("loss", float(step), step)
+        if step % 20 == 19:
+            assert run.flush(30)
+
+
+# B11 B23 D12 K9
+@pytest.mark.kafka
+@pytest.mark.parametrize("forgetful", ["kafka"], indirect=True)
+def test_broker_that_lost_what_it_had_accepted_is_fed_again(
+    forgetful: Faulty, session: trialog.Session, experiment_name: str
+) -> None:
+    """Acknowledged records are gone before they were applied; afterwards all is there, once."""
+    with trialog.Run(experiment_name, "one", session) as run:
+        log_steps(run, range(100))
+        run.wait(60)
+        partition = partition_of(run.run_id, 4)
+        leases = {one[:2]: one.next_offset for one in forgetful.leases()}
+        applied = leases[EVENTS_TOPIC, partition]
+        os.kill(forgetful.service.worker_pid, signal.SIGSTOP)
+        run.log_parameter("late", 1)
+        log_steps(run, range(100, 200))
+        before = run.durability()
+        assert before.accepted == before.recorded
+        crash(forgetful)
+        assert forgetful.broker is not None
+        assert cut_log(forgetful.broker, partition, applied) > 0
+        start(forgetful)
+        log_steps(run, range(200, 300))
+        run.wait(90)
+        assert run.metric_series("loss")["value"] == [float(step) for step in range(300)]
+        assert run.parameters == {"late": 1}
+        told = run.durability()
+        assert told.recorded == told.accepted == told.applied
+        assert (told.recorded.points, told.missing) == (300, 0)
+    run.wait(60)
+    assert (run.status, run.rejections) == ("Completed", [])
+    gaps = forgetful.query("SELECT * FROM live.gaps WHERE run_id = $1", run.run_id)
+    assert gaps == []
+
+
+# B11 D12 K9
+@pytest.mark.parametrize("forgetful", ["embedded"], indirect=True)
+def test_service_that_is_restored_from_a_backup_is_given_what_came_after_it(
+    forgetful: Faulty, session: trialog.Session, experiment_name: str, tmp_path: Path
+) -> None:
+    """Log and tables go back to before the run was created, and its program just goes on."""
+    service, backup = forgetful.service, tmp_path / "backup"
+    service.stop()
+    subprocess.run(["cp", "-a", str(service.data_dir), str(backup)], check=True)  # with its owner
+    service.start()
+    with trialog.Run(experiment_name, "one", session, tags={"a": "b"}) as run:
+        run.log_parameter("early", 1)
+        log_steps(run, range(60))
+        run.wait(60)
+        crash(forgetful)
+        shutil.rmtree(service.data_dir)
+        backup.rename(service.data_dir)
+        service.start()
+        log_steps(run, range(60, 80))
+        run.wait(90)
+        assert run.metric_series("loss")["value"] == [float(step) for step in range(80)]
+    run.wait(60)
+    (listed,) = trialog.Run.list(experiment_name, session=session)
+    assert (listed.status, listed.parameters, listed.tags) == (
+        "Completed",
+        {"early": 1},
+        {"a": "b"},
+    )
+    assert forgetful.query("SELECT * FROM live.gaps WHERE run_id = $1", run.run_id) == []
