@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from trialog.progress import Mark, Marks
 from trialog.spool import Place
-from trialog.spool_folder import Ack
+from trialog.spool_ack import Ack
 from trialog.spool_format import SEGMENT_HEAD
 from trialog.stream import StreamReader
 from trialog_schemas.errors import ValidationError, did_you_mean, shown

@@ -167,7 +167,8 @@ class RunWriter:
 
     def flush_to_disk(self, deadline: Deadline) -> bool:
         """Wait until all that was appended would survive a power failure; tell whether so."""
-        return self._sender.wait_flushed(self._shipment, self.spool.cut(), deadline)
+        place = self.spool.cut()
+        return self._sender.wait_acked(self._shipment, place, deadline, or_flushed=True)
 
     def durability(self, *, ask_now: bool) -> Durability:
         """Return what has become of the events, by what the service told last, or tells now."""
@@ -228,7 +229,7 @@ class RunWriter:
             is_gone = self._is_created and not answer["progress"]["is_known"]
             is_applied = self._shipment.has_applied(seq) and not is_gone
             if not is_applied:
-                self._sender.look_soon(self._shipment)
+                self._sender.cleaner.look_soon(self._shipment)
         refused = answer["rejections"]
         if is_applied and self._is_created_later:
             # The event that created the run was sent later, by a writer of its own.

@@ -106,7 +106,7 @@ class Sender:
         self._ended: deque[tuple[float, Shipment]] = deque()
         self.service = service or Client(endpoint)
         self._connect = connect
-        self._cleaner = Cleaner(self.service)
+        self.cleaner = Cleaner(self.service)
         self._changed = threading.Condition()
         self._cleaning = asyncio.Lock()
         self._looked_at: set[Path] = set()
@@ -160,22 +160,23 @@ class Sender:
         self._poke()
         return shipment
 
-    def look_soon(self, shipment: Shipment) -> None:
-        """Have it looked at soon whether the log still has what it took of a spool."""
-        self._cleaner.look_soon(shipment)
-
-    def wait_acked(self, shipment: Shipment, place: Place, deadline: Deadline) -> bool:
+    def wait_acked(
+        self, shipment: Shipment, place: Place, deadline: Deadline, *, or_flushed: bool = False
+    ) -> bool:
         """Wait until the log has everything up to a place of the spool; tell whether it has.
 
         Behind the end of the thread, in a program's last moments, nobody sends and nobody waits.
+
+        Args:
+            shipment: the spool on its way.
+            place: up to where.
+            deadline: how long at most.
+            or_flushed: what is on the disk counts as well.
         """
-        return self._wait_until(lambda: shipment.acked >= place, deadline)
 
-    def wait_flushed(self, shipment: Shipment, place: Place, deadline: Deadline) -> bool:
-        """Wait until everything up to a place is on the disk or in the log; tell whether it is."""
-        return self._wait_until(lambda: max(shipment.acked, shipment.synced) >= place, deadline)
+        def is_so() -> bool:
+            return shipment.acked >= place or (or_flushed and shipment.synced >= place)
 
-    def _wait_until(self, is_so: Callable[[], bool], deadline: Deadline) -> bool:
         def is_over() -> bool:
             return is_so() or self._has_ended or deadline.left_s <= 0
 
@@ -318,25 +319,22 @@ class Sender:
     async def _clean(self, wait_s: float = CLEAN_INTERVAL_S) -> bool:
         async with self._cleaning:
             ended = [shipment for _, shipment in self._ended]
-            left = await self._cleaner.clean([*self._shipments, *ended], wait_s)
+            left = await self.cleaner.clean([*self._shipments, *ended], wait_s)
             gone = {id(shipment) for shipment in left}
             self._ended = deque(one for one in self._ended if id(one[1]) not in gone)
-            self._send_again()
+            # What the log has lost is taken up again, of runs that have ended as well.
+            lost = [one for _, one in self._ended if one.is_on_its_way]
+            with self._changed:
+                self._ended = deque(one for one in self._ended if not one[1].is_on_its_way)
+                self._shipments = (*self._shipments, *lost)
+            if any(one.is_on_its_way for one in self._shipments):
+                self._wake.set()
             too_old_s = time.monotonic() - UNCONFIRMED_S
             while self._ended and (self._ended[0][0] < too_old_s or len(self._ended) > ENDED_MAX):
                 _, shipment = self._ended.popleft()
-                self._cleaner.forget(shipment)
+                self.cleaner.forget(shipment)
                 shipment.folder.release()
         return True
-
-    def _send_again(self) -> None:
-        """Take up again what the log has lost, of runs that have ended as well."""
-        lost = [one for _, one in self._ended if one.is_on_its_way]
-        with self._changed:
-            self._ended = deque(one for one in self._ended if not one[1].is_on_its_way)
-            self._shipments = (*self._shipments, *lost)
-        if any(one.is_on_its_way for one in self._shipments):
-            self._wake.set()
 
     async def _clean_at_end(self) -> None:
         deadline_s = time.monotonic() + EXIT_APPLIED_S

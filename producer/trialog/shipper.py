@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from trialog.answers import LogAnswer, ProgressAnswer
     from trialog.progress import Seqs
     from trialog.spool import Spool
-    from trialog.spool_folder import Ack, SpoolFolder
+    from trialog.spool_ack import Ack
+    from trialog.spool_folder import SpoolFolder
     from trialog.stream import ReadyRecord, StreamReader
     from trialog.transports.base import Receipt, Transport
 

@@ -19,14 +19,12 @@ import contextlib
 import os
 import shutil
 import stat
-import struct
 import time
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trialog.file_lock import FileLock
+from trialog.spool_ack import ACK_BYTES, AckFile
 from trialog.spool_facts import SpoolMeta
 from trialog.spool_format import SEGMENT_HEAD, SEGMENT_MAGIC
 from trialog_schemas.errors import SpoolError
@@ -34,42 +32,13 @@ from trialog_schemas.errors import SpoolError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from trialog.spool_ack import Ack
+
 _SEGMENT_SUFFIX = ".spool"
 _UNBORN_NAMES = ("meta.json", "ack", "reserve", f"000001{_SEGMENT_SUFFIX}", "lock")
 _REMOVED_PREFIX = ".removed-"
 _UNBORN_S_MIN = 60.0
 """Age of a folder that nobody has locked before it counts as left behind, not as just made."""
-_ACK = struct.Struct("<QQQQ32sBiq")
-_ACK_SLOT_BYTES = 128
-_CRC = struct.Struct("<I")
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """How far the log has taken a stream.
-
-    Args:
-        segment, offset: where the next stretch begins.
-        next_seq: the seq of its first event.
-        chain: the writer's chain before it (32 bytes).
-        is_catalog_acked: the catalog event is in the log, or there is none.
-        partition, log_offset: where the last record went; −1 before the first.
-        points: metric points before it, as far as this process has counted; not on the disk.
-    """
-
-    segment: int
-    offset: int
-    next_seq: int
-    chain: bytes
-    is_catalog_acked: bool = False
-    partition: int = -1
-    log_offset: int = -1
-    points: int = 0
-
-    @property
-    def seq(self) -> int:
-        """The seq of the newest event before it, 0 before the first."""
-        return self.next_seq - 1
 
 
 class SpoolFolder:
@@ -79,8 +48,7 @@ class SpoolFolder:
         self.path = path
         self.meta = meta
         self._lock = lock
-        self._ack_file: int | None = None
-        self._acks = self._starts = 0
+        self.acks = AckFile(path)
         self._synced: set[Path] = set()
 
     @classmethod
@@ -177,55 +145,11 @@ class SpoolFolder:
 
     def read_ack(self) -> Ack | None:
         """Return how far the stream was taken, or None if nothing ever was."""
-        self._acks, ack = self._read_newest(0)
-        return ack
-
-    def read_start(self) -> Ack | None:
-        """Return where the oldest segment that is still needed begins, or None.
-
-        Then none was deleted yet, or by a release that noted it nowhere.
-        """
-        self._starts, start = self._read_newest(2)
-        return start
-
-    def _read_newest(self, first_slot: int) -> tuple[int, Ack | None]:
-        """Return the newer one of two slots, and how often they were written."""
-        try:
-            raw = (self.path / "ack").read_bytes()
-        except FileNotFoundError:
-            return 0, None
-        places = (first_slot * _ACK_SLOT_BYTES, (first_slot + 1) * _ACK_SLOT_BYTES)
-        slots = [_read_slot(raw[at : at + _ACK_SLOT_BYTES]) for at in places]
-        known = [slot for slot in slots if slot is not None]
-        return max(known, key=lambda slot: slot[0]) if known else (0, None)
+        return self.acks.read()
 
     def write_ack(self, ack: Ack) -> None:
-        """Note how far the stream is taken; a torn write leaves the one before."""
-        self._acks += 1
-        self._write_slot(self._acks % 2, self._acks, ack)
-
-    def write_start(self, start: Ack) -> None:
-        """Note where the oldest segment that is still needed begins, before others are deleted."""
-        self._starts += 1
-        self._write_slot(2 + self._starts % 2, self._starts, start)
-
-    def _write_slot(self, slot: int, count: int, ack: Ack) -> None:
-        if self._ack_file is None:
-            self._ack_file = os.open(
-                self.path / "ack", os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600
-            )
-        body = _ACK.pack(
-            count,
-            ack.segment,
-            ack.offset,
-            ack.next_seq,
-            ack.chain,
-            ack.is_catalog_acked,
-            ack.partition,
-            ack.log_offset,
-        )
-        os.lseek(self._ack_file, slot * _ACK_SLOT_BYTES, os.SEEK_SET)
-        os.write(self._ack_file, _CRC.pack(zlib.crc32(body)) + body)
+        """Note how far the stream is taken."""
+        self.acks.write(ack)
 
     def store_blob(self, sha256: str, content: bytes) -> None:
         """Keep an artifact's bytes until they are uploaded; whole or not at all.
@@ -307,21 +231,21 @@ class SpoolFolder:
 
     def sync_ack_to_disk(self) -> None:
         """Make the ack survive a power failure; before a segment is deleted it has to."""
-        if (self.path / "ack").exists():
-            _sync_file(self.path / "ack")
+        if self.acks.path.exists():
+            _sync_file(self.acks.path)
 
     def release(self) -> None:
         """Let go of the folder; it stays for whoever adopts it."""
-        self._close_ack()
+        self.acks.close()
         self._lock.release()
 
     def forget_in_child(self) -> None:
         """Drop what a child made by fork inherited; the parent goes on holding the folder."""
-        self._close_ack()
+        self.acks.close()
 
     def remove(self) -> None:
         """Delete the folder; everything in it is applied."""
-        self._close_ack()
+        self.acks.close()
         # Under another name first: a deletion that is cut short leaves nothing that looks like a
         # spool, and nobody finds the lock's file gone and takes a new one.
         dead = self.path.with_name(f"{_REMOVED_PREFIX}{self.path.name}")
@@ -331,11 +255,6 @@ class SpoolFolder:
             dead = self.path
         self._lock.release()
         shutil.rmtree(dead, ignore_errors=True)
-
-    def _close_ack(self) -> None:
-        if self._ack_file is not None:
-            os.close(self._ack_file)
-            self._ack_file = None
 
 
 def _check_plain(path: Path) -> None:
@@ -373,7 +292,7 @@ def prepare_folder(spool_dir: Path, meta: SpoolMeta) -> SpoolFolder:
             )
         (unborn / "meta.json").write_bytes(meta.to_json())
         # With its room from the start: to send what fills a disk must not need any.
-        (unborn / "ack").write_bytes(bytes(4 * _ACK_SLOT_BYTES))
+        (unborn / "ack").write_bytes(bytes(ACK_BYTES))
     except OSError as exc:
         lock.release()
         _delete_unborn(unborn)
@@ -395,7 +314,7 @@ def bear_folder(folder: SpoolFolder, meta: SpoolMeta) -> None:
     except OSError as exc:
         discard_folder(folder)
         raise no_place(path.parent, exc.strerror) from exc
-    folder.path, folder.meta = path, meta
+    folder.path, folder.meta, folder.acks.folder = path, meta, path
 
 
 def discard_folder(folder: SpoolFolder) -> None:
@@ -471,16 +390,3 @@ def _read_all(file: int, size: int) -> bytes:
         size -= len(part)
     whole = b"".join(parts)
     return whole[: len(whole) & -8]
-
-
-def _read_slot(slot: bytes) -> tuple[int, Ack] | None:
-    if len(slot) < _CRC.size + _ACK.size:
-        return None
-    body = slot[_CRC.size : _CRC.size + _ACK.size]
-    if zlib.crc32(body) != _CRC.unpack_from(slot)[0]:
-        return None
-    count, segment, offset, next_seq, chain, is_catalog_acked, partition, log_offset = _ACK.unpack(
-        body
-    )
-    ack = Ack(segment, offset, next_seq, chain, bool(is_catalog_acked), partition, log_offset)
-    return count, ack

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trialog.spool import ROW_NAMES_MAX
-from trialog.spool_folder import Ack
+from trialog.spool_ack import Ack
 from trialog.spool_format import (
     CHECKSUM,
     EVENT_SHAPES,
@@ -155,12 +155,12 @@ class StreamReader:
         """
         start = self._starts.get(segment)
         if start is not None:
-            self._folder.write_start(start)
+            self._folder.acks.write_start(start)
             self.start = start
             self._starts = {one: ack for one, ack in self._starts.items() if one >= segment}
 
     def _oldest_start(self) -> Ack:
-        start = self._folder.read_start()
+        start = self._folder.acks.read_start()
         if start is None:
             first = first_ack(self._folder.meta)
             start = first if self._folder.segment_path(first.segment).exists() else self.ack

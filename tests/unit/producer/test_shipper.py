@@ -10,8 +10,9 @@ import pytest
 from tests.unit.producer.spools import META, events_in, new_folder, steps_of
 from trialog.shipper import Shipment, Shipper
 from trialog.spool import Spool
+from trialog.spool_ack import Ack
 from trialog.spool_facts import CatalogEvent
-from trialog.spool_folder import Ack, SpoolFolder
+from trialog.spool_folder import SpoolFolder
 from trialog.stream import StreamReader
 from trialog.testing import MemoryService, MemoryTransport
 from trialog_schemas.decode import unpack_record

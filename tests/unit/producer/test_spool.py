@@ -26,7 +26,8 @@ from trialog.spool import (
     Place,
     Spool,
 )
-from trialog.spool_folder import Ack, SpoolFolder
+from trialog.spool_ack import Ack
+from trialog.spool_folder import SpoolFolder
 from trialog.stream import StreamReader
 from trialog_schemas.errors import ValidationError
 from trialog_schemas.events import DROPPED_TAG, MetricsLogged, ParametersLogged, RunEnded, TagsSet

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.producer.spools import META, new_folder
+from trialog.spool_ack import Ack
 from trialog.spool_facts import CatalogEvent, SpoolMeta
-from trialog.spool_folder import Ack, SpoolFolder, writer_folders
+from trialog.spool_folder import SpoolFolder, writer_folders
 from trialog_schemas.errors import SpoolError
 
 if TYPE_CHECKING:
