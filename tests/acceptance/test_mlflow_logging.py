@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from tests.services.trialog import TrialogService
 
+pytestmark = pytest.mark.timeout(180)
+"""The first of them imports MLflow, which takes seconds, beside a broker that starts."""
+
 LONG = "a long value, " * 100
 
 
@@ -108,7 +111,6 @@ def test_page_shows_a_run_of_mlflows_client(
 # J1
 @ON_ONE_LOG
 @pytest.mark.filterwarnings("ignore")  # of the libraries that are logged
-@pytest.mark.timeout(120)  # most of it imports them
 def test_autologging_tells_parameters_metrics_pictures_and_data(
     mlflow: ModuleType, session: trialog.Session, experiment_name: str
 ) -> None:
