@@ -308,7 +308,9 @@ class _Reader(TextReader):
     def _of_kind(self, kind: str, name: str) -> _Field:
         source = self.language.kinds.get(kind)
         if kind in ("dataset", "datasets"):
-            raise self.error("trialog keeps no datasets; search by what was logged as a parameter")
+            raise self.error(
+                "runs are not searched by datasets here; name them in a parameter or a tag"
+            )
         if source is None:
             hint = did_you_mean(kind, self.language.kinds)
             raise self.error(f"{kind!r} is no kind of field; there are {self.language.told}{hint}")

@@ -93,7 +93,7 @@ def test_conditions_are_joined_by_and() -> None:
         ("run_id in 'a'", "a list of texts"),
         ("start_time is null", "only a parameter or a tag"),
         ("metrics.a is null", "only a parameter or a tag"),
-        ("dataset.name = 'x'", "keeps no datasets"),
+        ("dataset.name = 'x'", "not searched by datasets"),
         ("metrics.a > 1 or metrics.b > 1", "character 15 .*'or' is not part"),
         ("(metrics.a > 1)", "without brackets"),
         ("not metrics.a > 1", "turn the operator round"),

@@ -40,7 +40,7 @@ _ABSENT = {
     "logged-models": "trialog keeps no logged models; log a model's files as artifacts",
     "registered-models": "trialog has no model registry",
     "model-versions": "trialog has no model registry",
-    "datasets": "trialog keeps no datasets of MLflow",
+    "datasets": "a run's datasets are told with the run alone",
     "webhooks": "trialog has no webhooks",
     "prompts": "trialog has no prompt registry",
     "gateway": "trialog is no gateway to language models",
