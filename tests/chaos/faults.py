@@ -200,6 +200,15 @@ def kill_backend(scene: Scene) -> None:
     scene.struck("postgres")
 
 
+def end_sessions(scene: Scene) -> None:
+    """Postgres ends the sessions of all workers, as its operator may; it serves on."""
+    scene.stage.faulty.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'trialog-worker'"
+    )
+    scene.struck("postgres")
+
+
 def kill_postgres(scene: Scene) -> None:
     """SIGKILL the first process of Postgres."""
     server = scene.stage.postgres
@@ -371,6 +380,7 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
         stop_worker_beyond_lease,
         scale_workers,
         kill_backend,
+        end_sessions,
         kill_postgres,
         kill_api,
         kill_broker,

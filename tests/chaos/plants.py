@@ -44,7 +44,7 @@ PLANTS: dict[str, Plant] = {
     "position_before_rows": _plant("kill_all_workers kill_all_workers", "model series"),
     "no_fence": _plant(" ".join(["stop_worker_beyond_lease"] * 4), "model series,model parked"),
     "begin_at_the_end": _plant("kill_all_workers kill_all_workers", "model index"),
-    "skip_after_a_fault": _plant("kill_backend kill_backend kill_backend", "model index"),
+    "skip_after_a_fault": _plant("end_sessions end_sessions end_sessions", "model index"),
     "count_again": _plant("lose_answers lose_answers", "model series,model parked,model index"),
     "nan_to_zero": _plant("fill_run", "model series"),
     "time_of_the_replay": _plant("fill_run", "replay"),
