@@ -213,7 +213,7 @@ async def test_applied_tells_positions_and_rejections_of_a_writer(api: Api) -> N
 
     assert done.json()["applied"] is True
     assert [rejection["writer_id"] for rejection in done.json()["rejections"]] == [writer.hex]
-    assert both.json() == {"applied": False, "rejections": []}
+    assert both.json() == {"applied": False, "rejections": [], "progress": None}
 
 
 async def test_a_read_with_a_position_waits_until_it_is_applied(api: Api) -> None:
