@@ -92,7 +92,8 @@ def test_long_run_gives_its_disk_back_while_it_goes_on(
         for step in range(24_000):
             run.log_metrics(metrics, step)
         (folder,) = folders(session)
-        assert len(list(folder.glob("*.spool"))) > 2
+        # On a busy machine some of the first ones are applied and gone by now.
+        assert max(int(one.stem) for one in folder.glob("*.spool")) > 2
         run.wait(30)
         wait_until(lambda: len(list(folder.glob("*.spool"))) == 1, "applied segments are deleted")
         run.log_metric("m0", 0.0, 24_000)
