@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench import bench_end_to_end, bench_log_calls, bench_projection
+from tests.bench import bench_end_to_end, bench_log_calls, bench_projection, bench_rebuild
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,3 +32,12 @@ def test_bench_of_the_worker_runs() -> None:
     """The worker applies all records of the bench, or the bench raises."""
     lines = bench_projection.measure(bench_projection.Load(runs=1))
     assert all(line.median > 0 and line.floor for line in lines)
+
+
+def test_bench_of_a_rebuild_runs() -> None:
+    """Every point of the bench is live once after each rebuild, or the bench raises."""
+    load = bench_rebuild.Load(rounds=2, runs=1, small_runs=20)
+    whole, cpu = bench_rebuild.measure(load, ("embedded",))
+    assert whole.median > 0
+    assert cpu.median > 0
+    assert whole.floor

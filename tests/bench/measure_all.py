@@ -6,7 +6,13 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.bench import bench_end_to_end, bench_log_calls, bench_projection, bench_reads
+from tests.bench import (
+    bench_end_to_end,
+    bench_log_calls,
+    bench_projection,
+    bench_reads,
+    bench_rebuild,
+)
 from tests.bench.table import Line
 
 if TYPE_CHECKING:
@@ -33,6 +39,14 @@ def measure_projection(*, is_small: bool) -> list[Line]:
     return bench_projection.measure(bench_projection.Load(runs=1) if is_small else usual)
 
 
+def measure_rebuild(*, is_small: bool) -> list[Line]:
+    """Return the lines about a rebuild; without Kafka where it is small."""
+    if is_small:
+        load = bench_rebuild.Load(rounds=1, runs=1, small_runs=20)
+        return bench_rebuild.measure(load, ("embedded",))
+    return bench_rebuild.measure(bench_rebuild.Load())
+
+
 def measure_reads(*, is_small: bool) -> list[Line]:
     """Return the lines about questions."""
     usual = bench_reads.Load()
@@ -43,6 +57,7 @@ BENCHES: tuple[Callable[..., list[Line]], ...] = (
     measure_log_calls,
     measure_end_to_end,
     measure_projection,
+    measure_rebuild,
     measure_reads,
 )
 

@@ -73,6 +73,8 @@ class PoolSettings:
         connect_timeout_s: how long opening one connection may take.
         idle_s: a connection unused for so long is closed.
         idle_in_transaction_s: a transaction whose client is silent for so long is rolled back.
+        waits_for_disk: a commit returns when it is on disk; without, a crash of Postgres may undo
+            the last ones, all of each or nothing.
     """
 
     connections_max: int = 8
@@ -82,6 +84,7 @@ class PoolSettings:
     connect_timeout_s: float = 10.0
     idle_s: float = 300.0
     idle_in_transaction_s: float = 60.0
+    waits_for_disk: bool = True
 
     def server_settings(self) -> dict[str, str]:
         """Return the settings each session starts with."""
@@ -95,6 +98,8 @@ class PoolSettings:
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "3",
             "jit": "off",
+            # On is no setting of ours: whoever has a standby may have chosen more.
+            **({} if self.waits_for_disk else {"synchronous_commit": "off"}),
         }
 
 

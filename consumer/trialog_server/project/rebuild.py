@@ -123,6 +123,9 @@ async def projecting(
             application_name=f"trialog {generation.purpose}",
             search_path=chosen.search_path,
             connections_max=connections_max,
+            # Rows and position are lost together and made again from the log. What puts the tables
+            # to use waits for the disk, and with it for every commit before.
+            waits_for_disk=False,
         ),
     )
     worker, stop = Worker(pool, log, chosen), asyncio.Event()

@@ -220,6 +220,13 @@ def test_pool_gives_the_server_times_in_milliseconds() -> None:
     assert told["tcp_keepalives_idle"] == "30"
 
 
+def test_pool_waits_for_the_disk_as_the_server_is_told_unless_its_rows_can_be_made_again() -> None:
+    """A setting of the operator's, such as for a standby, is left alone."""
+    assert "synchronous_commit" not in PoolSettings().server_settings()
+    told = PoolSettings(waits_for_disk=False).server_settings()
+    assert told["synchronous_commit"] == "off"
+
+
 _NOBODY = """
 import os, trialog_server.settings, trialog
 os.setuid(54321)
