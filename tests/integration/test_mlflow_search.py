@@ -208,8 +208,8 @@ async def test_pages_give_every_run_once_in_order(stored: Stored) -> None:
     assert "start again" in refused(other, 400, "INVALID_PARAMETER_VALUE")
 
 
-async def test_run_that_comes_between_two_pages_shifts_none(stored: Stored) -> None:
-    """The newest come first by default, and trials start while somebody turns pages."""
+async def test_runs_that_come_and_go_between_two_pages_shift_none(stored: Stored) -> None:
+    """Trials start while somebody turns pages; a script deletes, or marks, what it was shown."""
     home = await stored.api.rows.experiment("growing", minute=9)
     (number,) = [
         one["experiment_id"]
@@ -218,14 +218,19 @@ async def test_run_that_comes_between_two_pages_shifts_none(stored: Stored) -> N
         ]
         if one["name"] == "growing"
     ]
-    for minute in range(4):
-        await stored.api.rows.run(home, RunRow(f"r{minute}", minute=minute))
+    ids = [await stored.api.rows.run(home, RunRow(f"r{i}", minute=i)) for i in range(6)]
     asked: dict[str, Any] = {"experiment_ids": [number], "max_results": 2}
-    first = await stored.search(**asked)
+    asked |= {"filter": "tags.done IS NULL"}
+    pages = [await stored.search(**asked)]
     await stored.api.rows.run(home, RunRow("new", minute=60))
-    second = await stored.search(**asked, page_token=first["next_page_token"])
-    shown = [run["info"]["run_name"] for page in (first, second) for run in page["runs"]]
-    assert shown == ["r3", "r2", "r1", "r0"]
+    gone = "UPDATE gen_1.runs SET deleted_at = now() WHERE run_id = ANY ($1)"
+    await stored.api.pool.execute(gone, ids[4:])
+    pages.append(await stored.search(**asked, page_token=pages[0]["next_page_token"]))
+    done = "UPDATE gen_1.runs SET tags = jsonb_build_object('done', '1') WHERE run_id = ANY ($1)"
+    await stored.api.pool.execute(done, ids[2:4])
+    pages.append(await stored.search(**asked, page_token=pages[1]["next_page_token"]))
+    shown = [run["info"]["run_name"] for page in pages for run in page["runs"]]
+    assert shown == ["r5", "r4", "r3", "r2", "r1", "r0"]
 
 
 async def test_page_ends_early_where_runs_have_very_many_names(stored: Stored) -> None:

@@ -102,14 +102,14 @@ async def search_mlflow_runs(
         [DEFAULT_EXPERIMENT] if is_default_asked else [],
         search.view,
         *_columns(asked),
-        *_place_of(kind, search.page_token),
+        _shown_last(kind, search.page_token),
         size + 1,
         PAGE_METRICS_MAX,
     )
     found = [row for row in rows if row["run_id"] is not None]
     token = None
     if found and found[0]["found"] > len(found):
-        token = encode_token(kind, found[-1]["run_id"].hex, found[-1]["place"])
+        token = encode_token(kind, found[-1]["run_id"].hex)
     return MlflowRunPage(tuple(run_from_row(row) for row in found), token)
 
 
@@ -130,12 +130,12 @@ async def search_mlflow_experiments(
         account,
         search.view,
         *_columns(asked),
-        *_place_of(kind, search.page_token),
+        _shown_last(kind, search.page_token),
         size + 1,
     )
     found, token = rows[:size], None
     if len(rows) > size:
-        token = encode_token(kind, found[-1]["experiment_id"].hex, found[-1]["place"])
+        token = encode_token(kind, found[-1]["experiment_id"].hex)
     return MlflowExperimentPage(tuple(experiment_from_row(row) for row in found), token)
 
 
@@ -162,10 +162,11 @@ def _kind(subject: str, search: MlflowSearch) -> str:
     return blake2b(words.encode(errors="replace"), digest_size=12).hexdigest()
 
 
-def _place_of(kind: str, token: str | None) -> tuple[UUID | None, int]:
+def _shown_last(kind: str, token: str | None) -> UUID | None:
+    """Return what the page before ended with; None: there was none."""
     if not token:
-        return None, 0
+        return None
     match decode_token(kind, token):
-        case [str(shown), int(place)] if place >= 0:
-            return token_id(shown), place
+        case [str(shown)]:
+            return token_id(shown)
     raise bad_token(token)

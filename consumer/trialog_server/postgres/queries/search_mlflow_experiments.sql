@@ -1,7 +1,7 @@
 -- One page of an account's experiments that meet every condition of MLflow's language, in its orders; the key of account and number serves the candidates.
 -- $1 account, $2 'active', 'deleted' or 'all'
 -- what is asked of each experiment, one array element each: $3 source, $4 name, $5 operator, or asc or desc of an order, $6 low, $7 high, $8 text, or list of texts as JSON
--- $9 the experiment after which the page begins, $10 its place when it was shown, $11 experiments at most
+-- $9 the experiment after which the page begins or null, $10 experiments at most
 -- Values are compared as MLflow's clients see them: their names, and times in milliseconds.
 WITH asked AS MATERIALIZED (
     SELECT *, operator IN ('asc', 'desc') AS is_order, operator = 'is null' AS wants_none
@@ -12,7 +12,9 @@ WITH asked AS MATERIALIZED (
 ),
 candidate AS MATERIALIZED (
     SELECT e.* FROM experiments e
-    WHERE e.account = $1 AND ($2::text = 'all' OR (e.deleted_at IS NULL) = ($2 = 'active'))
+    WHERE e.account = $1 AND (
+        $2::text = 'all' OR (e.deleted_at IS NULL) = ($2 = 'active') OR e.experiment_id = $9::uuid
+    )
 ),
 -- A tag that holds a name of MLflow's stands for the name, and is no tag to its clients.
 value AS MATERIALIZED (
@@ -55,14 +57,17 @@ met AS (
     GROUP BY v.experiment_id
     HAVING count(*) = (SELECT count(*) FROM asked WHERE NOT is_order AND NOT wants_none)
 ),
+-- What was shown last has its place here whatever became of it, as in search_mlflow_runs.
 matched AS MATERIALIZED (
     SELECT e.* FROM candidate e
-    WHERE (NOT EXISTS (SELECT FROM asked WHERE NOT is_order AND NOT wants_none)
-           OR e.experiment_id IN (SELECT met.experiment_id FROM met))
-      AND e.experiment_id NOT IN (
-          SELECT v.experiment_id FROM value v
-          JOIN asked a ON a.number = v.asked AND a.wants_none WHERE v.text IS NOT NULL
-      )
+    WHERE e.experiment_id = $9 OR (
+        (NOT EXISTS (SELECT FROM asked WHERE NOT is_order AND NOT wants_none)
+         OR e.experiment_id IN (SELECT met.experiment_id FROM met))
+        AND e.experiment_id NOT IN (
+            SELECT v.experiment_id FROM value v
+            JOIN asked a ON a.number = v.asked AND a.wants_none WHERE v.text IS NOT NULL
+        )
+    )
 ),
 -- Brought together by grouping, as in search_mlflow_runs.
 sort_value AS (
@@ -103,7 +108,6 @@ sorted AS MATERIALIZED (
     FROM standing GROUP BY standing.experiment_id
 )
 SELECT
-    sorted.place,
     e.experiment_id,
     e.account,
     e.number,
@@ -119,8 +123,7 @@ SELECT
      WHERE r.experiment_id = e.experiment_id AND r.deleted_at IS NULL) AS run_count
 FROM sorted
 JOIN experiments e ON e.experiment_id = sorted.experiment_id
-WHERE sorted.place > coalesce(
-    (SELECT before.place FROM sorted before WHERE before.experiment_id = $9::uuid), $10::bigint
-)
+WHERE $9 IS NULL
+   OR sorted.place > (SELECT before.place FROM sorted before WHERE before.experiment_id = $9)
 ORDER BY sorted.place
-LIMIT $11;
+LIMIT $10;

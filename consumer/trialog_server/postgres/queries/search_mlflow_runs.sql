@@ -1,7 +1,7 @@
 -- One page of the runs of several experiments that meet every condition of MLflow's language, in its orders; runs_created serves the candidates, parameters_pkey and metric_summaries_pkey what is asked of them.
 -- $1 account, which experiments: $2 numbers, $3 names; $4 'active', 'deleted' or 'all'
 -- what is asked of each run, one array element each: $5 source, $6 name, $7 operator, or asc or desc of an order, $8 low, $9 high, $10 text, or list of texts as JSON
--- $11 the run after which the page begins, $12 its place when it was shown, $13 one more than the runs at most, $14 names of metrics and parameters after which a page ends
+-- $11 the run after which the page begins or null, $12 one more than the runs at most, $13 names of metrics and parameters after which a page ends
 -- A row without run_id: the page is empty. Values are compared as MLflow's clients see them: a parameter is a text, a time milliseconds.
 WITH experiment AS (
     SELECT e.experiment_id, e.name AS experiment_name, e.number AS experiment_number,
@@ -23,7 +23,7 @@ candidate AS MATERIALIZED (
     FROM experiment e
     JOIN runs r ON r.experiment_id = e.experiment_id
     LEFT JOIN run_states s ON s.run_id = r.run_id
-    WHERE $4::text = 'all' OR (r.deleted_at IS NULL) = ($4 = 'active')
+    WHERE $4::text = 'all' OR (r.deleted_at IS NULL) = ($4 = 'active') OR r.run_id = $11::uuid
 ),
 -- A run has at most one value for what is asked; a row without number and text has none.
 value AS MATERIALIZED (
@@ -100,14 +100,18 @@ met AS (
     GROUP BY v.run_id
     HAVING count(*) = (SELECT count(*) FROM asked WHERE NOT is_order AND NOT wants_none)
 ),
+-- The run that was shown last has its place here whatever became of it since: who deletes what a
+-- page shows, or makes it meet the filter no longer, finds all that come after it on the next page.
 matched AS MATERIALIZED (
     SELECT r.* FROM candidate r
-    WHERE (NOT EXISTS (SELECT FROM asked WHERE NOT is_order AND NOT wants_none)
-           OR r.run_id IN (SELECT met.run_id FROM met))
-      AND r.run_id NOT IN (
-          SELECT v.run_id FROM value v JOIN asked a ON a.number = v.asked AND a.wants_none
-          WHERE v.text IS NOT NULL
-      )
+    WHERE r.run_id = $11 OR (
+        (NOT EXISTS (SELECT FROM asked WHERE NOT is_order AND NOT wants_none)
+         OR r.run_id IN (SELECT met.run_id FROM met))
+        AND r.run_id NOT IN (
+            SELECT v.run_id FROM value v JOIN asked a ON a.number = v.asked AND a.wants_none
+            WHERE v.text IS NOT NULL
+        )
+    )
 ),
 -- What each run is sorted by, beside the order 0, by which all are equal. Brought together by
 -- grouping: nothing tells Postgres how many rows are matched, and joins of what it takes for few
@@ -154,16 +158,13 @@ sorted AS MATERIALIZED (
            ) AS place
     FROM standing GROUP BY standing.run_id
 ),
--- The run that was shown last may have moved, so that its place of now counts; the place that it
--- had is for one that is gone.
 picked AS (
     SELECT sorted.*, count(*) OVER () AS found
     FROM (
         SELECT sorted.* FROM sorted
-        WHERE sorted.place > coalesce(
-            (SELECT before.place FROM sorted before WHERE before.run_id = $11::uuid), $12::bigint
-        )
-        ORDER BY sorted.place LIMIT $13
+        WHERE $11 IS NULL
+           OR sorted.place > (SELECT before.place FROM sorted before WHERE before.run_id = $11)
+        ORDER BY sorted.place LIMIT $12
     ) AS sorted
 ),
 sized AS (
@@ -182,7 +183,7 @@ page AS (
     FROM sized
     JOIN runs r ON r.run_id = sized.run_id
     JOIN experiment ON experiment.experiment_id = r.experiment_id
-    WHERE sized.nth < $13 AND sized.names_before < $14::bigint
+    WHERE sized.nth < $12 AND sized.names_before < $13::bigint
 ),
 counted AS MATERIALIZED (
     SELECT (SELECT count(*) FROM matched) AS total
