@@ -162,6 +162,36 @@ async def test_values_that_come_at_once_have_one_winner(api: Api, other: Api, ta
     assert await tables.fetchval(stored, run_id) == f'"{winner}"'
 
 
+# J5
+async def test_what_is_kept_in_one_artifact_at_once_is_all_kept(api: Api, tables: Pool) -> None:
+    """Long values and datasets of a run grow an artifact each; none is left out for another's."""
+    run_id = await new_run(api)
+    numbers = range(6)
+    answers = await asyncio.gather(
+        *(
+            post(api, "/runs/log-parameter", run_id=run_id, key=f"p{number}", value="x" * 300)
+            for number in numbers
+        ),
+        *(
+            post(
+                api,
+                "/runs/log-inputs",
+                run_id=run_id,
+                datasets=[{"dataset": {"name": f"d{number}", "digest": "1"}}],
+            )
+            for number in numbers
+        ),
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    kept = await api.client.get(
+        f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/mlflow-long-values.json"
+    )
+    assert kept.json()["params"] == {f"p{number}": "x" * 300 for number in numbers}
+    run = (await api.client.get(f"{PREFIX}/runs/get", params={"run_id": run_id})).json()["run"]
+    names = [one["dataset"]["name"] for one in run["inputs"]["dataset_inputs"]]
+    assert names == [f"d{number}" for number in numbers]
+
+
 async def test_refused_calls_are_in_the_audit_trail(api: Api, tables: Pool) -> None:
     """What an early look refuses is recorded as the SDK records it; a slip of the pen is not."""
     run_id = await new_run(api)

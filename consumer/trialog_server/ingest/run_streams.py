@@ -19,6 +19,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from trialog.ids import new_id, now_us
 from trialog.refusals import RefusedCalls
@@ -86,6 +87,7 @@ class RunStreams:
         self._streams_max = streams_max
         self._kept_bytes_max = kept_bytes_max
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._kept: OrderedDict[bytes, _Made] = OrderedDict()
         self._kept_bytes = 0
 
@@ -123,6 +125,13 @@ class RunStreams:
             appended = await self._append_made(made)
             stream.end = next_end
         return appended
+
+    def turn(self, run_id: str) -> asyncio.Lock:
+        """Return what a change that builds on what is applied holds until it is applied itself.
+
+        It is there for as long as somebody has it, and for this process alone.
+        """
+        return self._turns.setdefault(run_id, asyncio.Lock())
 
     async def again(self, request: bytes) -> Appended | None:
         """Append what a request was made into before, if it is one that is asked again.

@@ -89,8 +89,19 @@ class RunWrites:
         Raises:
             ResourceNotFoundError: there is none of that id.
         """
-        policy = self._service.terms.limits
-        return await run_to_write(self._service.pool, self._account, run_id, policy=policy)
+        return await self._read(run_id)
+
+    async def _read(
+        self, run_id: UUID, *, with_parameters: bool = False, with_artifacts: bool = False
+    ) -> RunToWrite:
+        return await run_to_write(
+            self._service.pool,
+            self._account,
+            run_id,
+            policy=self._service.terms.limits,
+            with_parameters=with_parameters,
+            with_artifacts=with_artifacts,
+        )
 
     async def log(self, run_id: UUID, logged: Logged, request: bytes | None = None) -> None:
         """Log all or nothing.
@@ -107,22 +118,29 @@ class RunWrites:
         """
         streams = self._service.streams
         appended = None if request is None else await streams.again(request)
-        if appended is None:
-            check_not_reserved([*logged.tags, *logged.removed])
-            run = await run_to_write(
-                self._service.pool,
-                self._account,
-                run_id,
-                policy=self._service.terms.limits,
-                with_parameters=bool(logged.parameters),
-                with_artifacts=True,
+        if appended is not None:
+            await self._wait_verdict(appended, run_id.hex)
+            return
+        check_not_reserved([*logged.tags, *logged.removed])
+        run = await self._read(run_id, with_parameters=bool(logged.parameters))
+        if not any(_long(run.state, logged.parameters, logged.tags)):
+            await self._append(run, logged, request)
+            return
+        # The artifact with the whole values grows; of two at once each would leave out the other's.
+        async with streams.turn(run.run_id):
+            run = await self._read(
+                run_id, with_parameters=bool(logged.parameters), with_artifacts=True
             )
-            at_us = now_us()
-            told = [(at_us, body) for body in await self._accepted(run, logged)]
-            if not told:
-                return
+            await self._append(run, logged, request)
+
+    async def _append(self, run: RunToWrite, logged: Logged, request: bytes | None) -> None:
+        """Append what the rules accept, as one record, and wait for the verdict."""
+        at_us = now_us()
+        told = [(at_us, body) for body in await self._accepted(run, logged)]
+        if told:
+            streams = self._service.streams
             appended = await streams.append(self._account, run.run_id, told, request)
-        await self._wait_verdict(appended, run_id.hex)
+            await self._wait_verdict(appended, run.run_id)
 
     async def record(self, run_id: UUID, told: Sequence[tuple[int, RunBody]]) -> None:
         """Record events of a run, each a time in µs and a body, and wait for the verdict.
@@ -211,9 +229,7 @@ class RunWrites:
         self, state: RunState, parameters: Mapping[str, str], tags: Mapping[str, str]
     ) -> list[RunBody]:
         """Store what is too long for the run, and return the event of the artifact that has it."""
-        chars_max = state.limits.parameter_value_chars_max
-        long_parameters = {name: text for name, text in parameters.items() if len(text) > chars_max}
-        long_tags = {key: text for key, text in tags.items() if len(text) > TAG_VALUE_CHARS_MAX}
+        long_parameters, long_tags = _long(state, parameters, tags)
         if not long_parameters and not long_tags:
             return []
         limits = state.limits
@@ -243,16 +259,14 @@ class RunWrites:
             ClientError: the rules refuse the artifact.
             UnavailableError: it is not known to be recorded.
         """
-        limits = self._service.terms.limits
-        run = await run_to_write(
-            self._service.pool, self._account, run_id, policy=limits, with_artifacts=True
-        )
-        body = await self._grown(run.state, name, grow, is_output=False)
-        if body is None:
-            return
-        for refused in decide_body(run.state, body).rejections[:1]:
-            await self.refuse(run, refused)
-        await self.record(run_id, [(now_us(), body)])
+        async with self._service.streams.turn(run_id.hex):
+            run = await self._read(run_id, with_artifacts=True)
+            body = await self._grown(run.state, name, grow, is_output=False)
+            if body is None:
+                return
+            for refused in decide_body(run.state, body).rejections[:1]:
+                await self.refuse(run, refused)
+            await self.record(run_id, [(now_us(), body)])
 
     async def _grown(
         self,
@@ -315,6 +329,17 @@ def _but_same(parameters: Mapping[str, str], known: Mapping[str, ParameterValue]
         for name, value in parameters.items()
         if name not in known or parameter_text(known[name]) != value
     }
+
+
+def _long(
+    state: RunState, parameters: Mapping[str, str], tags: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the parameters and the tags that are longer than the run may have them."""
+    chars_max = state.limits.parameter_value_chars_max
+    return (
+        {name: text for name, text in parameters.items() if len(text) > chars_max},
+        {key: text for key, text in tags.items() if len(text) > TAG_VALUE_CHARS_MAX},
+    )
 
 
 def _short_tags(tags: Mapping[str, str]) -> dict[str, str]:
