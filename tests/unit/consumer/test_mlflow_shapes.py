@@ -201,11 +201,11 @@ def test_ids_that_nothing_can_have_are_refused() -> None:
 
 
 def test_whole_number_comes_as_a_number_or_as_its_digits() -> None:
-    """As protobuf's JSON writes an int64; nothing else is one."""
+    """As protobuf's JSON writes an int64, and R, which has no other number; nothing else is one."""
     read = TypeAdapter(Int64).validate_python
-    assert [read(value) for value in (5, "5", "-7", -(2**63), 2**63 - 1)] == [
-        5, 5, -7, -(2**63), 2**63 - 1,
-    ]  # fmt: skip
-    for odd in (True, 1.5, "1.0", "", "--1", 2**63, "9" * 30, None, [1]):
+    whole = [read(value) for value in (5, "5", "-7", -(2**63), 2**63 - 1, 5.0, 1.7e12)]
+    assert whole == [5, 5, -7, -(2**63), 2**63 - 1, 5, 1_700_000_000_000]
+    assert {type(one) for one in whole} == {int}
+    for odd in (True, 1.5, "1.0", "", "--1", 2**63, "9" * 30, None, [1], 2.0**63, math.inf):
         with pytest.raises(ValidationError):
             read(odd)

@@ -49,11 +49,16 @@ class RunArguments(MlflowArguments):
 
 
 def _whole_number(value: object) -> object:
-    """Let in an int64 as protobuf's JSON writes it: a number, or its digits as a text."""
+    """Let in an int64 as protobuf's JSON writes it: a number, or its digits as a text.
+
+    A language without whole numbers, such as R, writes one as 1.7e+12 or 5.0.
+    """
     if isinstance(value, str):
         digits = value.removeprefix("-")
         if digits.isascii() and digits.isdigit() and len(digits) <= _INT64_DIGITS_MAX:
             return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, bool):
         raise ValueError("a truth value is no whole number")  # noqa: TRY004  pydantic takes it
     return value
