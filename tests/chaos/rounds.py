@@ -122,6 +122,7 @@ def _strike(scene: Scene, plan: Plan, outcome: Outcome, say: Callable[[str], Non
     scene.struck("start")
     scene.wait_recovered(plan.patience_s)
     for name in plan.faults:
+        scene.keep_load()
         FAULTS[name](scene)
         component = scene.strikes[-1].component
         took_s = scene.wait_recovered(plan.patience_s)

@@ -101,6 +101,11 @@ class Scene:
             wait_until(trainer.has_run, what, ENTER_TIMEOUT_S)
         return started
 
+    def keep_load(self) -> None:
+        """See to it that somebody logs: programs that have come to their last step only wait."""
+        if all(trainer.noted().ticks >= STEPS_MAX for trainer in self.living):
+            self.start(2)
+
     def take(self, count: int) -> list[Trainer]:
         """Choose so many of the living programs, which are then no longer counted as such."""
         chosen = self.rng.sample(self.living, min(count, len(self.living)))
