@@ -23,7 +23,6 @@ from trialog_server.archive.restore import fill_log
 from trialog_server.archive.write import archive_log
 from trialog_server.log.base import topic_partitions
 from trialog_server.log.embedded import EmbeddedLog
-from trialog_server.postgres.migrate import migrate
 from trialog_server.project.digests import TABLES, TableDigest, table_digest
 from trialog_server.project.rebuild import rebuild
 from trialog_server.project.verify import live_chains, verify
@@ -44,7 +43,6 @@ pytestmark = [pytest.mark.postgres, pytest.mark.timeout(90)]
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 async def store(request: pytest.FixtureRequest, postgres_url: str) -> LogStore:
     """An empty store of each kind that lasts."""
-    await migrate(postgres_url)
     if request.param == "embedded":
         return EmbeddedStore(postgres_url)
     broker: Broker = request.getfixturevalue("kafka_broker")

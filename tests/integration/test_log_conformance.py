@@ -31,7 +31,6 @@ from trialog_schemas.errors import LimitExceededError
 from trialog_schemas.limits import RECORD_BYTES_MAX
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, Position
 from trialog_server.log.base import NewRecord, OffsetMissing, Partition, topic_partitions
-from trialog_server.postgres.migrate import migrate
 from trialog_server.postgres.pool import open_pool
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ async def store(request: pytest.FixtureRequest) -> LogStore:
         return ArchivedStore()
     if request.param == "embedded":
         url: str = request.getfixturevalue("postgres_url")
-        await migrate(url)
         return EmbeddedStore(url)
     broker: Broker = request.getfixturevalue("kafka_broker")
     return KafkaStore(broker.bootstrap)
@@ -130,7 +128,6 @@ async def test_ends_at_a_time_are_behind_the_records_taken_up_to_then(log: Log) 
 @pytest.mark.postgres
 async def test_embedded_log_keeps_its_time_when_the_clock_was_set_back(postgres_url: str) -> None:
     """A log that is opened again goes on at the time of its newest record, not before it."""
-    await migrate(postgres_url)
     store, ahead_us = EmbeddedStore(postgres_url), time.time_ns() // 1000 + 3_600_000_000
     async with store.open() as log:
         await append_all(log, [b"before"])

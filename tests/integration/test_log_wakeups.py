@@ -12,7 +12,6 @@ from tests.integration.projection_cases import projection_pool
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.log.base import Partition
 from trialog_server.log.wakeups import CHANNEL, Wakeups
-from trialog_server.postgres.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +24,6 @@ PARTITION = Partition(EVENTS_TOPIC, 3)
 @pytest.fixture
 async def other(postgres_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """Somebody else's connection to the same database."""
-    await migrate(postgres_url)
     connection = await asyncpg.connect(postgres_url)
     yield connection
     await connection.close()

@@ -12,7 +12,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from trialog_server.postgres.migrate import migrate
 from trialog_server.postgres.pool import PoolSettings
 from trialog_server.postgres.queries import load_query
 
@@ -60,7 +59,6 @@ def filled_url(module_postgres_url: str) -> str:
     """A migrated database with many rows; the tests of this module only read it."""
 
     async def fill() -> None:
-        await migrate(module_postgres_url)
         opened = await asyncpg.connect(module_postgres_url)
         await opened.execute(_FILL)
         await opened.close()

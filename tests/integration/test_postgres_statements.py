@@ -40,7 +40,6 @@ BEFORE_FIRST_MIGRATION = "create_migrations_table"
 @pytest.fixture
 async def connection(postgres_url: str) -> AsyncIterator[Connection]:
     """A session on a migrated database that sees what the service's sessions see."""
-    await migrate(postgres_url)
     opened = await asyncpg.connect(
         postgres_url, server_settings={"search_path": f"{PoolSettings().search_path}, gen_1"}
     )
@@ -117,13 +116,13 @@ def test_channel_in_sql_equals_the_one_listened_on(query: str, channel: str) -> 
     assert f"pg_notify('{channel}'" in load_query(query)
 
 
-async def test_migrating_twice_changes_nothing(postgres_url: str) -> None:
+async def test_migrating_twice_changes_nothing(empty_postgres_url: str) -> None:
     """The second start finds nothing to do, and the tables are those of the first."""
-    first = await migrate(postgres_url)
-    before = await tables(postgres_url)
+    first = await migrate(empty_postgres_url)
+    before = await tables(empty_postgres_url)
 
-    assert await migrate(postgres_url) == []
-    assert await tables(postgres_url) == before
+    assert await migrate(empty_postgres_url) == []
+    assert await tables(empty_postgres_url) == before
     assert first == [
         *(f"control/{one.name}" for one in read_migrations("control", "control")),
         *(f"gen_1/{one.name}" for one in read_migrations("read_model", "gen_1")),
@@ -131,9 +130,9 @@ async def test_migrating_twice_changes_nothing(postgres_url: str) -> None:
 
 
 # L2
-async def test_starters_at_the_same_time_migrate_once(postgres_url: str) -> None:
+async def test_starters_at_the_same_time_migrate_once(empty_postgres_url: str) -> None:
     """Of several starters at once one migrates; the others wait and find it done."""
-    applied = await asyncio.gather(*(migrate(postgres_url) for _ in range(4)))
+    applied = await asyncio.gather(*(migrate(empty_postgres_url) for _ in range(4)))
 
     assert sorted(map(bool, applied)) == [False, False, False, True]
 

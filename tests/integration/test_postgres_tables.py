@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from trialog_server.postgres.migrate import apply_read_model, migrate
+from trialog_server.postgres.migrate import apply_read_model
 from trialog_server.project.rows import COPIED
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ WHERE contype IN ('c', 'f') AND connamespace::regnamespace::text = ANY ($1::text
 @pytest.fixture
 async def connection(postgres_url: str) -> AsyncIterator[Connection]:
     """A session on a migrated database."""
-    await migrate(postgres_url)
     opened = await asyncpg.connect(postgres_url)
     yield opened
     await opened.close()

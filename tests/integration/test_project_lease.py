@@ -9,7 +9,6 @@ import pytest
 from tests.integration.projection_cases import projection_pool
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC
 from trialog_server.log.base import Partition
-from trialog_server.postgres.migrate import migrate
 from trialog_server.project.lease import FencedError, Leases
 from trialog_server.project.settings import ProjectionSettings
 
@@ -33,7 +32,6 @@ CHAIN = bytes(range(32))
 @pytest.fixture
 async def pool(postgres_url: str) -> AsyncIterator[Pool]:
     """A pool on a migrated database."""
-    await migrate(postgres_url)
     async with projection_pool(postgres_url) as opened:
         yield opened
 

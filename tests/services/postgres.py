@@ -253,10 +253,17 @@ def open_server() -> Iterator[str]:
 
 
 @contextmanager
-def fresh_database(server_url: str) -> Iterator[str]:
-    """Make an empty database, give its URL, and drop it afterwards with whoever is connected."""
+def fresh_database(server_url: str, like: str | None = None) -> Iterator[str]:
+    """Make a database, give its URL, and drop it afterwards with whoever is connected.
+
+    Args:
+        server_url: the server it is made on.
+        like: URL of a database there, to which nobody is connected, that it is a copy of;
+            without one it is empty.
+    """
     name = f"trialog_test_{uuid.uuid4().hex}"
-    run_blocking(_execute(server_url, f'CREATE DATABASE "{name}"'))
+    template = "" if like is None else f'TEMPLATE "{urlsplit(like).path[1:]}"'
+    run_blocking(_execute(server_url, f'CREATE DATABASE "{name}" {template}'))
     try:
         yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
     finally:
