@@ -46,7 +46,7 @@ PROMISED_OF_A_GROUP = {
     "H": range(1, 4),
     "I": range(1, 7),
     "J": (1, 2, 4, 5),
-    "K": (1, 2, 3, 4, 5, 6, 8, 9, 10),
+    "K": range(1, 11),
     "L": (1, 2),
 }
 PROMISED = [f"{group}{row}" for group, rows in PROMISED_OF_A_GROUP.items() for row in rows]

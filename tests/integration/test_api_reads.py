@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import random
 import struct
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
 
-from tests.integration.api_service import open_api, record_of
+from tests.integration.api_service import AT_US, open_api, record_of
 from tests.integration.read_model_rows import RunRow, Series
 from trialog_schemas.events import LongBlock, MetricsLogged, ParametersLogged
 from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tests.integration.api_service import Api
 
 pytestmark = pytest.mark.postgres
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -325,7 +328,7 @@ async def test_rejections_of_the_catalog_are_pages_of_a_run_too(api: Api) -> Non
 
 # K7
 async def test_events_are_read_from_the_log_with_their_verdicts(api: Api) -> None:
-    """The audit view shows each event, who said it, where, and what was refused."""
+    """The audit view shows each event, who said it, when, where, and what was refused."""
     run_id = await make_run(api, RunRow())
     writer = uuid4()
     blob = struct.pack("<q", 7)
@@ -343,6 +346,8 @@ async def test_events_are_read_from_the_log_with_their_verdicts(api: Api) -> Non
     assert (logged["type"], logged["seq"], logged["user"]) == ("parameters_logged", 1, "ada@lab")
     assert (logged["verdict"], logged["rejections"][0]["code"]) == ("refused", "param_immutable")
     assert logged["body"] == {"parameters": {"lr": 0.2}}
+    assert datetime.fromisoformat(logged["time"]) == EPOCH + timedelta(microseconds=AT_US)
+    assert datetime.fromisoformat(logged["log_time"]) > datetime.fromisoformat(logged["time"])
     assert measured["verdict"] == "accepted"
     assert measured["body"]["blocks"] == [
         {"names": ["m"], "points": 1, "step_first": 7, "step_last": 7}
