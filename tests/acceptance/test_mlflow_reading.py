@@ -10,7 +10,7 @@ import pytest
 
 import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
-from tests.acceptance.mlflow_client import mlflow_at
+from tests.services.mlflow_client import mlflow_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
-from tests.acceptance.mlflow_client import mlflow_at
+from tests.services.mlflow_client import mlflow_at
 
 if TYPE_CHECKING:
     import pytest

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from mlflow.entities import Experiment, Run
-from mlflow.protos import service_pb2
-from mlflow.utils.proto_json_utils import parse_dict
-from mlflow.utils.search_utils import SearchExperimentsUtils, SearchUtils
 
 from tests.integration.api_service import open_api
 from tests.integration.read_model_rows import START, RunRow, Series
 from tests.integration.test_mlflow_reads import PREFIX, refused
+from tests.services.mlflow_client import import_mlflow
 from trialog_server.read.runs import PAGE_METRICS_MAX
 from trialog_server.read.search_mlflow import PAGE_ROWS_MAX
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx2
+    from mlflow.entities import Run
 
     from tests.integration.api_service import Api
 
@@ -55,16 +53,17 @@ class Stored:
         return content
 
 
-def read(answer: httpx2.Response, message: Any) -> Any:
-    """An answer as MLflow's client reads it."""
-    parse_dict(answer.json(), message)  # type: ignore[no-untyped-call]  # MLflow's
+def read(answer: httpx2.Response, call: str) -> Any:
+    """The answer to a call as MLflow's client reads it."""
+    message = getattr(import_mlflow("mlflow.protos.service_pb2"), call).Response()
+    import_mlflow("mlflow.utils.proto_json_utils").parse_dict(answer.json(), message)
     return message
 
 
 def expected_runs(runs: list[Run], text: str, orders: list[str]) -> list[Run]:
     """The runs that MLflow's own code finds, in its order."""
-    kept = SearchUtils.filter(runs, text)  # type: ignore[no-untyped-call]  # MLflow's
-    found: list[Run] = SearchUtils.sort(kept, orders)  # type: ignore[no-untyped-call]  # MLflow's
+    evaluated = import_mlflow("mlflow.utils.search_utils").SearchUtils
+    found: list[Run] = evaluated.sort(evaluated.filter(runs, text), orders)
     return found
 
 
@@ -97,10 +96,10 @@ async def stored(
         ids = [await api.rows.run(homes[number % 2], row(number)) for number in range(RUNS)]
         await api.rows.run(homes[2], RunRow("of another experiment", minute=3))
         await api.rows.run(homes[0], RunRow("gone", minute=4, is_deleted=True))
-        runs = []
+        runs, entities = [], import_mlflow("mlflow.entities")
         for run_id in ids:
             answer = await api.client.get(f"{PREFIX}/runs/get", params={"run_id": run_id.hex})
-            runs.append(Run.from_proto(read(answer, service_pb2.GetRun.Response()).run))
+            runs.append(entities.Run.from_proto(read(answer, "GetRun").run))
         yield Stored(api, ["1", "2"], runs)
 
 
@@ -269,8 +268,9 @@ async def test_experiments_are_found_as_mlflow_finds_them(stored: Stored) -> Non
     """The same filters and orders evaluated by MLflow's own code over the same experiments."""
     client = stored.api.client
     answer = await client.post(f"{PREFIX}/experiments/search", json={})
-    whole = read(answer, service_pb2.SearchExperiments.Response())
-    experiments = [Experiment.from_proto(one) for one in whole.experiments]
+    read_one = import_mlflow("mlflow.entities").Experiment.from_proto
+    experiments = [read_one(one) for one in read(answer, "SearchExperiments").experiments]
+    evaluated = import_mlflow("mlflow.utils.search_utils").SearchExperimentsUtils
     assert {one.name for one in experiments} >= set("abc")
     for text in (
         "name = 'a'", "name LIKE '_'", "name ILIKE 'B'", "name != 'a'", "tags.team = 'red'",
@@ -278,10 +278,8 @@ async def test_experiments_are_found_as_mlflow_finds_them(stored: Stored) -> Non
         f"creation_time > {int(START.timestamp() * 1000)}", "attribute.name != 'b' and name != 'a'",
     ):  # fmt: skip
         for orders in ([], ["name"], ["name DESC"], ["creation_time ASC"], ["last_update_time"]):
-            kept = SearchExperimentsUtils.filter(experiments, text)  # type: ignore[no-untyped-call]
-            wanted = SearchExperimentsUtils.sort(  # type: ignore[no-untyped-call]
-                kept, orders or ["creation_time DESC"]
-            )
+            kept = evaluated.filter(experiments, text)
+            wanted = evaluated.sort(kept, orders or ["creation_time DESC"])
             answer = await client.post(
                 f"{PREFIX}/experiments/search", json={"filter": text, "order_by": orders}
             )

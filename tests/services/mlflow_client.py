@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
+def import_mlflow(part: str = "mlflow") -> ModuleType:
+    """Return MLflow's module, or one of its modules.
+
+    It is imported when it is asked for: that takes seconds, which a process of other tests, though
+    it collects these, need not spend.
+    """
+    return importlib.import_module(part)
+
+
 @contextmanager
 def mlflow_at(url: str) -> Iterator[ModuleType]:
-    """Give MLflow's module as a program has it that begins with `set_tracking_uri`.
-
-    It is imported here, because that takes seconds, which a run of other tests need not spend.
-    """
-    mlflow = importlib.import_module("mlflow")
+    """Give MLflow's module as a program has it that begins with `set_tracking_uri`."""
+    mlflow = import_mlflow()
     mlflow.set_tracking_uri(url)
     try:
         yield mlflow
