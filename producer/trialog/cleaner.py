@@ -72,9 +72,10 @@ class _Part:
 
 
 class Cleaner:
-    """Asks for many shipments at once, and goes on asking for the same until they are applied.
+    """Asks for many shipments at once, and for what is not applied again at the next turn.
 
-    A question that moved on with every new event would never be answered with yes under load.
+    What is asked of a shipment stays the same until it is applied: a question that moved on with
+    every new event would never be answered with yes under load. Others do not wait for that.
     """
 
     def __init__(self, service: Applying, look_interval_s: float = LOOK_INTERVAL_S) -> None:
@@ -94,12 +95,15 @@ class Cleaner:
             shipments: what this process has open.
             wait_s: how long the service may take to apply it.
         """
-        if not self._parts:
-            self._parts = list(self._due_parts(shipments))
+        asked_for = {id(part.shipment) for part in self._parts}
+        self._parts += self._due_parts([one for one in shipments if id(one) not in asked_for])
         # One that is being sent again is asked for anew when that is done.
         self._parts = [part for part in self._parts if not part.shipment.is_on_its_way]
+        few = _few(self._parts)
+        # Behind the others at the next turn, so that what is never applied keeps none from it.
+        self._parts = [*self._parts[len(few) :], *few]
         left = []
-        for part, told in await self._ask(_few(self._parts), wait_s):
+        for part, told in await self._ask(few, wait_s):
             if part.shipment.is_on_its_way or self._is_to_be_sent_again(part, told):
                 continue
             if self._is_applied(part, told):
@@ -167,7 +171,10 @@ class Cleaner:
         if told is None or shipment.is_unfeedable or any(_cut_off(part, told)):
             return False
         if shipment.first_lacking(told) > part.seq:
-            return told.is_known or not self._can_create_again(part, told)
+            # Of a run that is not there its creation may be in the log and not be applied yet.
+            return told.is_known or (
+                _is_passed(part, told) and not self._can_create_again(part, told)
+            )
         return told.is_parked and _is_passed(part, told)
 
     def _is_to_be_sent_again(self, part: _Part, told: Told | None) -> bool:

@@ -85,6 +85,8 @@ class MemoryService:
         last_seqs: the newest event that the tables have, by writer; of others, all of them.
         missing: holes before that, by writer.
         log_ends: where the log ends, by `topic:partition`; of others behind every position.
+        log_applied: before which offset records are applied, by `topic:partition`; of others what
+            `is_applied` says.
         rejected: refusals of a writer's events by code, by writer.
         sealed: before which offset records are sealed, by `topic:partition`; of others none is.
         is_known: whether the runs exist.
@@ -97,6 +99,7 @@ class MemoryService:
     last_seqs: dict[str, int] = field(default_factory=dict)
     missing: dict[str, list[list[int]]] = field(default_factory=dict)
     log_ends: dict[str, int] = field(default_factory=dict)
+    log_applied: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, dict[str, int]] = field(default_factory=dict)
     sealed: dict[str, int] = field(default_factory=dict)
     is_known: bool = True
@@ -140,7 +143,7 @@ class MemoryService:
         return {
             "partition": place,
             "end": self.log_ends.get(place, _FAR),
-            "applied": _FAR if self.is_applied else 0,
+            "applied": self.log_applied.get(place, _FAR if self.is_applied else 0),
             "sealed": self.sealed.get(place, 0),
             "sealed_at": None,
         }

@@ -154,21 +154,37 @@ async def test_artifacts_bytes_go_when_their_event_is_applied(shop: Shop) -> Non
     assert shipment.uploaded == set()
 
 
-async def test_question_does_not_move_on_with_every_run_that_ends(shop: Shop) -> None:
-    """Under load a question for the newest position would never be answered with yes."""
-    ended: list[Shipment] = []
+async def test_question_about_a_run_does_not_move_on_with_every_event(shop: Shop) -> None:
+    """Under load a question for the newest event would never be answered with yes."""
+    shipment, spool = shop.open()
     shop.service.is_applied = False
-    for number in range(3):
-        shipment, spool = shop.open(number)
+    for _ in range(2):
+        spool.append_event(ParametersLogged({"large": LARGE}))
+        await shop.shipper.ship([shipment])
+        assert await shop.clean(shipment) == []
+        shop.service.last_seqs.setdefault(shipment.folder.meta.writer_id, 1)
+        first = shipment.folder.segments()[0]
+    assert (first, shipment.marks.newest.seq) == (2, 2)
+    assert shop.service.questions == [["events:0:0"]] * 2
+
+
+async def test_run_that_is_never_applied_keeps_no_other_spool_there(shop: Shop) -> None:
+    """Its partition may stand still, or its spool be damaged: the disk is not to fill for that."""
+    stuck, stuck_spool = shop.open(1)
+    stuck_spool.append_point("loss", 1, 1, 0.5)
+    stuck_spool.close()
+    await shop.shipper.ship([stuck])
+    shop.service.is_applied = False
+    assert await shop.clean(stuck) == []
+    for number in (2, 3):
+        other, spool = shop.open(number)
         spool.append_point("loss", 1, 1, 0.5)
         spool.close()
-        ended.append(shipment)
-        await shop.shipper.ship(ended)
-        assert await shop.clean(*ended) == []
-    assert shop.service.questions == [["events:0:0"]] * 3
+        await shop.shipper.ship([other])
+        shop.service.last_seqs[other.folder.meta.writer_id] = 1
+        assert await shop.clean(stuck, other) == [other]
     shop.service.is_applied = True
-    assert await shop.clean(*ended) == ended[:1]
-    assert await shop.clean(*ended[1:]) == ended[1:]
+    assert await shop.clean(stuck) == [stuck]
 
 
 async def test_one_question_is_for_many_spools(shop: Shop) -> None:

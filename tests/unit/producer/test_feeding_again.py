@@ -245,7 +245,10 @@ async def test_what_the_log_refuses_is_no_loss(shop: Losing) -> None:
 
 # D12
 async def test_run_whose_creation_is_lost_is_created_again(shop: Losing, tmp_path: Path) -> None:
-    """Its events alone would be nobody's; that is tried once, as the rules may have refused it."""
+    """Its events alone would be nobody's; that is tried once, as the rules may have refused it.
+
+    The spool stays until that is applied, too.
+    """
     created = RunCreated("ab" * 16, "e", "r", "cd" * 16, if_taken="keep")
     catalog = CatalogEvent(77, body_json(created).decode())
     folder = SpoolFolder.create(tmp_path, replace(META, writer_id="07" * 16, catalog=catalog))
@@ -265,4 +268,7 @@ async def test_run_whose_creation_is_lost_is_created_again(shop: Losing, tmp_pat
     assert not shipment.is_on_its_way
     spool.close()
     await shop.shipper.ship([shipment])
+    shop.service.log_applied["catalog:0"] = 0
+    assert await shop.clean(shipment) == []
+    shop.service.log_applied.clear()
     assert await shop.clean(shipment) == [shipment]
