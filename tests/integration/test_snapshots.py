@@ -120,6 +120,23 @@ async def test_one_that_takes_long_is_said_to_be_pending_and_never_seen_half(pas
     assert await past.count() == 1
 
 
+async def test_more_than_some_are_not_begun_at_once(past: Past, postgres_url: str) -> None:
+    """Whoever asks for many moments costs no more than those; asking again goes on."""
+    asked = Snapshots(past.pool, postgres_url, past.log, making_max=1)
+    held, other = await past.moment(0), await past.moment(1)
+    past.log.is_free.clear()
+    with pytest.raises(SnapshotPendingError, match="0 % is done"):
+        async with asked.tables([OF_RUN], held, 0.1):
+            raise AssertionError("half a snapshot was given")
+    with pytest.raises(SnapshotPendingError, match="of 1 other moments are being made"):
+        async with asked.tables([OF_RUN], other, WAIT_S):
+            raise AssertionError("one more was begun")
+    assert await past.count() == 1
+    past.log.is_free.set()
+    assert await points(past, asked, held) == 1
+    assert await points(past, asked, other) == 2
+
+
 async def test_snapshot_of_a_dead_process_is_made_anew_by_the_next(past: Past) -> None:
     """Its word has run out: whoever asks drops what it left, and nothing of it stays."""
     moment = await past.moment(1)

@@ -57,6 +57,10 @@ WORD_S = 10.0
 BUILDS_AT_ONCE = 2
 """Snapshots that one process makes side by side; further ones wait for their turn."""
 
+MAKING_MAX = 16
+"""Snapshots that it makes or that wait: each costs a word a second, also when nobody asks any more.
+Whoever asks for one more is told to ask again."""
+
 CONNECTIONS_MAX = 4
 """Connections that the making of one may take."""
 
@@ -114,12 +118,14 @@ class Snapshots:
         pool: connections to the live tables; it stays the caller's.
         dsn: the same database.
         log: where the records are.
+        making_max: snapshots that this process makes or has waiting.
     """
 
-    def __init__(self, pool: Pool, dsn: str, log: Log) -> None:
+    def __init__(self, pool: Pool, dsn: str, log: Log, making_max: int = MAKING_MAX) -> None:
         self._pool = pool
         self._dsn = dsn
         self._log = log
+        self._making_max = making_max
         self._making: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Semaphore(BUILDS_AT_ONCE)
 
@@ -135,7 +141,7 @@ class Snapshots:
             wait_s: how long it may take.
 
         Raises:
-            SnapshotPendingError: it takes longer, and goes on.
+            SnapshotPendingError: it takes longer, and goes on, or too many are being made.
             UnavailableError: Postgres or the log does not answer, or the log has lost records.
         """
         keys = [scope.key(moment) for scope in scopes]
@@ -183,6 +189,14 @@ class Snapshots:
         key = scope.key(moment)
         making = self._making.get(key)
         if making is None:
+            if len(self._making) >= self._making_max:
+                raise SnapshotPendingError(
+                    f"the tables of {len(self._making)} other moments are being made from the log, "
+                    "more are not begun; ask again in a moment",
+                    field="as_of",
+                    value="0 %",
+                    limit=self._making_max,
+                )
             making = self._making[key] = asyncio.create_task(self._make(key, scope, moment))
             making.add_done_callback(lambda task: self._note_end(key, task))
         await asyncio.wait({making}, timeout=wait_s)
