@@ -51,9 +51,6 @@ POSTGRES_PAUSE_MAX_S = 10.0
 
 One that has run for so long stays: when it is gone again, that is news."""
 
-REQUESTS_END_S = 5
-"""How long open requests may take when the service stops."""
-
 
 def bind(host: str, port: int | None) -> socket.socket:
     """Return a listening socket on the port; without one on 7788, or a free one if that is taken.
@@ -192,17 +189,21 @@ async def run_up(
 async def _kept(
     settings: ServerSettings, dsn: str, embedded: EmbeddedPostgres | None, stop: asyncio.Event
 ) -> AsyncIterator[None]:
-    """Keep a worker and the embedded Postgres running during the block; then end the worker."""
-    keepers = [asyncio.create_task(_keep_worker(settings, dsn, stop))]
+    """Keep a worker and the embedded Postgres running during the block; then end the worker.
+
+    The block outlives `stop` by its open requests: a write whose answer is the verdict needs both.
+    """
+    ended = asyncio.Event()
+    keepers = [asyncio.create_task(_keep_worker(settings, dsn, ended))]
     if embedded is not None:
-        keepers.append(asyncio.create_task(keep_postgres(embedded, stop)))
+        keepers.append(asyncio.create_task(keep_postgres(embedded, ended)))
     for keeper in keepers:
         # One that ends before its time has a defect: the service ends too, and says it below.
         keeper.add_done_callback(lambda _: stop.set())
     try:
         yield
     finally:
-        stop.set()
+        ended.set()
         await asyncio.gather(*keepers)
 
 

@@ -8,9 +8,12 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -51,10 +54,12 @@ def log_run(service: TrialogService, folder: Path, run_name: str) -> Trainer:
     return trainer
 
 
-def answer_of(url: str) -> dict[str, object]:
-    """Return what the service says at an address."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        said: dict[str, object] = json.load(answer)
+def answer_of(url: str, **fields: object) -> dict[str, Any]:
+    """Return what the service says at an address, if it is given fields, to a POST of them."""
+    body = json.dumps(fields).encode() if fields else None
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        said: dict[str, Any] = json.load(answer)
     return said
 
 
@@ -91,6 +96,44 @@ def test_up_killed_whole_starts_again_with_all_data(tmp_path: Path) -> None:
             trainer.tell_end()
             trainer.wait_end()
         trainer.check_exact()
+
+
+# J4 L1
+@pytest.mark.slow(reason="starts the service twice")
+def test_writes_that_up_has_taken_are_answered_when_it_is_stopped(tmp_path: Path) -> None:
+    """A client of MLflow's asks again for what has no answer: recorded, it would count twice."""
+    with TrialogService(tmp_path) as service:
+        mlflow = f"{service.url}/api/2.0/mlflow"
+        run_id = answer_of(f"{mlflow}/runs/create", experiment_id="0")["run"]["info"]["run_id"]
+        point = {"run_id": run_id, "key": "loss", "value": 0.5, "timestamp": 1}
+        answered, failed = list[int](), list[int]()
+
+        def log_until_stopped(writer: int) -> None:
+            try:
+                for step in range(10_000):
+                    answer_of(f"{mlflow}/runs/log-metric", **point, step=10_000 * writer + step)
+                    answered.append(step)
+            except urllib.error.HTTPError as error:
+                failed.append(error.code)
+            except OSError:
+                pass  # the service is away: this point was not taken
+
+        writers = [threading.Thread(target=log_until_stopped, args=(one,)) for one in range(6)]
+        for writer in writers:
+            writer.start()
+        wait_until(lambda: len(answered) > 60, "points are logged")
+        worker = service.worker_pid
+        os.kill(worker, signal.SIGSTOP)  # so that each of them waits for an answer
+        threading.Timer(1.5, os.kill, (worker, signal.SIGCONT)).start()
+        time.sleep(0.5)
+        assert service.stop() == 0
+        for writer in writers:
+            writer.join()
+        assert failed == []
+        service.start()
+        answer_of(f"{mlflow}/runs/log-metric", **point, step=0)  # behind all that was recorded
+        history = answer_of(f"{mlflow}/metrics/get-history?run_id={run_id}&metric_key=loss")
+        assert len(history["metrics"]) == len(answered) + 1
 
 
 # L1 L5

@@ -13,9 +13,10 @@ import yaml
 
 from trialog_schemas.limits import EVENTS_PARTITIONS
 from trialog_server.commands import service
-from trialog_server.processes import REQUESTS_END_S, WORKER_STOP_S
+from trialog_server.processes import WORKER_STOP_S
 from trialog_server.project.settings import ProjectionSettings
 from trialog_server.serve.access import OPEN_PATHS
+from trialog_server.serve.server import CLOSE_TIMEOUT_S
 from trialog_server.settings import DEFAULT_PORT, ServerSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -201,7 +202,7 @@ def test_compose_gives_our_processes_time_to_end() -> None:
     """The engine kills later than we end by ourselves: open requests, a batch, the leases."""
     for item in ours().values():
         grace_s = int(item["stop_grace_period"].removesuffix("s"))
-        assert grace_s > max(WORKER_STOP_S, REQUESTS_END_S + ProjectionSettings().lease_s)
+        assert grace_s > max(WORKER_STOP_S, CLOSE_TIMEOUT_S + ProjectionSettings().lease_s)
 
 
 def test_compose_health_check_asks_an_open_route_where_the_api_listens() -> None:
