@@ -35,9 +35,14 @@ ASKED_MAX = 500
 """Spools that one question is about, and positions: more of either a service does not take."""
 POSITIONS_MAX = 64
 
-FEED_PAUSE_S, FEED_PAUSE_S_MAX = 10.0, 600.0
-"""How long it is waited before the same spool is sent again once more, twice as long each time: a
-service that is another log's would never have what this one has."""
+FEED_PAUSE_S = 10.0
+"""How long it is waited before a spool is sent again once more from the same event on, twice as
+long each time."""
+
+FEEDS_MAX = 7
+"""How often that is done, within some ten minutes: a service that is another log's, or cannot read
+the records, would never have them, and the log would fill with copies. What it lacks then stays in
+the spool for the next process."""
 
 
 class Applying(Protocol):
@@ -71,6 +76,15 @@ class _Part:
     at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """What was sent again of a spool: the first event that was lacking, how often, when next."""
+
+    first: int
+    times: int
+    again_at_s: float
+
+
 class Cleaner:
     """Asks for many shipments at once, and for what is not applied again at the next turn.
 
@@ -78,13 +92,19 @@ class Cleaner:
     every new event would never be answered with yes under load. Others do not wait for that.
     """
 
-    def __init__(self, service: Applying, look_interval_s: float = LOOK_INTERVAL_S) -> None:
+    def __init__(
+        self,
+        service: Applying,
+        look_interval_s: float = LOOK_INTERVAL_S,
+        feed_pause_s: float = FEED_PAUSE_S,
+    ) -> None:
         self._service = service
+        self._feed_pause_s = feed_pause_s
         self._look_interval_s = look_interval_s
         self._parts: list[_Part] = []
         self._cleaned: dict[str, int] = {}
         self._look_at_s: dict[str, float] = {}
-        self._feeds: dict[str, tuple[float, float]] = {}
+        self._feeds: dict[str, _Fed] = {}
 
     async def clean(self, shipments: Sequence[Shipment], wait_s: float) -> list[Shipment]:
         """Delete what is applied of the shipments; return those whose folder we have left.
@@ -192,11 +212,8 @@ class Cleaner:
             behind.append(first)
         if not (behind or cut_off or self._can_create_again(part, told)):
             return False
-        writer_id, now_s = shipment.folder.meta.writer_id, time.monotonic()
-        again_at_s, pause_s = self._feeds.get(writer_id, (float("-inf"), FEED_PAUSE_S))
-        if now_s < again_at_s:
+        if not self._may_feed(shipment.folder.meta.writer_id, first):
             return False
-        self._feeds[writer_id] = (now_s + pause_s, min(2 * pause_s, FEED_PAUSE_S_MAX))
         if behind:
             shipment.lose(min([first, *behind]))
         is_creation_gone = any(one.topic == CATALOG_TOPIC for one, _ in cut_off)
@@ -204,6 +221,17 @@ class Cleaner:
             is_creation_gone or not told.is_known
         )
         return shipment.is_on_its_way
+
+    def _may_feed(self, writer_id: str, first: int) -> bool:
+        """Tell whether a spool may be sent again now, and note it; `first` is what is lacking."""
+        fed, now_s = self._feeds.get(writer_id), time.monotonic()
+        if fed is not None and now_s < fed.again_at_s:
+            return False
+        times = fed.times if fed is not None and fed.first == first else 0
+        if times >= FEEDS_MAX:
+            return False
+        self._feeds[writer_id] = _Fed(first, times + 1, now_s + self._feed_pause_s * 2**times)
+        return True
 
     def _can_create_again(self, part: _Part, told: Told) -> bool:
         """Tell whether the event that creates the run is lost, and has not been sent again."""

@@ -125,6 +125,32 @@ async def test_hole_that_the_tables_tell_of_is_sent_again_once(shop: Losing) -> 
     assert told(shop) == [1, 4, 2, 3, 4, 5]
 
 
+# D12
+async def test_what_is_never_applied_is_not_sent_again_for_ever(shop: Losing) -> None:
+    """A service of another log would have it fill with copies. The spool stays.
+
+    Once some of it came, it is counted anew.
+    """
+    shop.cleaner = cleaner.Cleaner(shop.service, look_interval_s=0, feed_pause_s=0)
+    shipment, spool = shop.open()
+    await send(shop, shipment, spool, 1, 2)
+    writer_id = shipment.folder.meta.writer_id
+    shop.service.last_seqs[writer_id] = 0
+    for _ in range(cleaner.FEEDS_MAX + 3):
+        await shop.clean(shipment)
+        await shop.shipper.ship([shipment])
+    assert told(shop) == [1, 2] * (1 + cleaner.FEEDS_MAX)
+    shop.service.last_seqs[writer_id] = 1
+    await shop.clean(shipment)
+    await shop.shipper.ship([shipment])
+    assert told(shop)[-2:] == [2, 2]
+    shop.service.last_seqs[writer_id] = 2
+    spool.close()
+    await shop.shipper.ship([shipment])
+    assert shipment.folder.path.exists()
+    assert shipment in [*await shop.clean(shipment), *await shop.clean(shipment)]
+
+
 # D12 K9
 async def test_run_that_has_ended_is_sent_again_before_its_folder_goes(shop: Losing) -> None:
     """Nothing is deleted on the word of a position that another record has taken."""
