@@ -264,6 +264,10 @@ def test_names_status_and_times_of_mlflow_are_shown_again(
     assert raised.value.error_code == "RESOURCE_DOES_NOT_EXIST"
     client.delete_experiment(experiment_id)
     assert client.get_experiment_by_name(spaced) is None
+    gone = client.get_experiment(experiment_id)
+    assert (gone.name, gone.lifecycle_stage) == (spaced, "deleted")
+    with pytest.raises(mlflow.MlflowException, match="was deleted"):
+        client.create_run(experiment_id)
 
 
 # G9 J2

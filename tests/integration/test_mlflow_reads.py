@@ -69,6 +69,18 @@ async def test_experiment_is_found_by_id_and_by_name(api: Api) -> None:
     assert "did you mean 'digits'?" in refused(near, 404, absent)
 
 
+async def test_default_experiment_is_there_before_its_first_run(api: Api) -> None:
+    """By its id and by its name alike, as with MLflow's own server; a near name is none."""
+    by_id = await api.client.get(f"{PREFIX}/experiments/get", params={"experiment_id": "0"})
+    by_name = f"{PREFIX}/experiments/get-by-name"
+    named = await api.client.get(by_name, params={"experiment_name": "Default"})
+    assert by_id.json() == named.json()
+    shown = named.json()["experiment"]
+    assert (shown["experiment_id"], shown["lifecycle_stage"]) == ("0", "active")
+    other = await api.client.get(by_name, params={"experiment_name": "default"})
+    refused(other, 404, "RESOURCE_DOES_NOT_EXIST")
+
+
 # J2
 async def test_run_is_found_by_id_whatever_the_field_is_called(api: Api) -> None:
     """Older clients say run_uuid; fields that a newer one sends are left alone."""

@@ -80,10 +80,10 @@ async def get_experiment(tables: Tables, account: str, name: str) -> ExperimentV
     Raises:
         ResourceNotFoundError: there is none; the message names a near one.
     """
-    rows = await ask(tables, "get_experiment", account, name, None, None)
-    if not rows:
+    found = await find_experiment(tables, account, name=name)
+    if found is None:
         raise await experiment_not_found(tables, account, name)
-    return experiment_from_row(rows[0])
+    return found
 
 
 async def find_experiment(
@@ -93,9 +93,13 @@ async def find_experiment(
     name: str | None = None,
     experiment_id: str | None = None,
     number: int | None = None,
+    with_deleted: bool = False,
 ) -> ExperimentView | None:
-    """Return the live experiment of that name, that id or that number, or None."""
-    rows = await ask(tables, "get_experiment", account, name, experiment_id, number)
+    """Return the live experiment of that name, that id or that number, or None.
+
+    With the deleted ones too it is to be asked for by what only one has ever had: id or number.
+    """
+    rows = await ask(tables, "get_experiment", account, name, experiment_id, number, with_deleted)
     return experiment_from_row(rows[0]) if rows else None
 
 

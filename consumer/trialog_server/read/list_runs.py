@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from trialog_schemas.errors import ResourceNotFoundError, did_you_mean, shown
 from trialog_server.read.ask import ask
-from trialog_server.read.experiments import NEAR_NAMES_MAX, experiment_not_found
+from trialog_server.read.experiments import (
+    NEAR_NAMES_MAX,
+    experiment_not_found,
+    get_experiment,
+)
 from trialog_server.read.pages import PageRequest, place_of, token_after
 from trialog_server.read.runs import PAGE_METRICS_MAX, RunPage, RunView, run_from_row
 
@@ -80,10 +84,8 @@ async def get_run_by_name(
     rows = await ask(tables, "get_run", account, None, experiment_name, run_name, False)
     if rows and rows[0]["run_id"] is not None:
         return run_from_row(rows[0])
-    found = await ask(tables, "get_experiment", account, experiment_name, None, None)
-    if not found:
-        raise await experiment_not_found(tables, account, experiment_name)
-    near = await ask(tables, "near_run_names", found[0]["experiment_id"], NEAR_NAMES_MAX)
+    experiment = await get_experiment(tables, account, experiment_name)
+    near = await ask(tables, "near_run_names", experiment.experiment_id, NEAR_NAMES_MAX)
     hint = did_you_mean(run_name, [row["name"] for row in near])
     raise ResourceNotFoundError(
         f"experiment {experiment_name!r} has no run {shown(run_name)}"

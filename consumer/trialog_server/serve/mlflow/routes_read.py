@@ -94,10 +94,11 @@ class MlflowReadRoutes:
         return router
 
     async def experiment(self, request: Request) -> Response:
-        """Show an MLflow client one experiment by its id, which is its number."""
+        """Show an MLflow client one experiment by its id, its number; a deleted one as well."""
         asked = await read_arguments(request, ExperimentIdArguments)
         number = experiment_number_of(asked.experiment_id)
-        found = await experiment_of(self._service, caller_of(request).account, number)
+        account = caller_of(request).account
+        found = await experiment_of(self._service, account, number, with_deleted=True)
         content: ExperimentAnswerJSON = {"experiment": experiment_json(found)}
         return json_response(content)
 
@@ -106,7 +107,11 @@ class MlflowReadRoutes:
         asked = await read_arguments(request, ExperimentNameArguments)
         name = check_text("experiment_name", asked.experiment_name)
         pool, account = self._service.pool, caller_of(request).account
-        found = await find_experiment(pool, account, name=native_experiment_name(name))
+        found = (
+            await _default_of(self._service, account)
+            if name == DEFAULT_EXPERIMENT
+            else await find_experiment(pool, account, name=native_experiment_name(name))
+        )
         if found is None:
             raise await experiment_not_found(pool, account, name)
         content: ExperimentAnswerJSON = {"experiment": experiment_json(found)}
@@ -130,18 +135,17 @@ class MlflowReadRoutes:
         return []
 
 
-async def experiment_of(service: Service, account: str, number: int) -> ExperimentView:
-    """Return the live experiment that has that number for MLflow's clients.
+async def experiment_of(
+    service: Service, account: str, number: int, *, with_deleted: bool = False
+) -> ExperimentView:
+    """Return the experiment that has that number for MLflow's clients; a live one, if not told so.
 
     Raises:
         ResourceNotFoundError: there is none.
     """
     if str(number) == DEFAULT_EXPERIMENT_ID:
-        found = await find_experiment(service.pool, account, name=DEFAULT_EXPERIMENT)
-        # It is created by its first run; to MLflow's clients it is there from the start.
-        found = found or _default_experiment(account)
-    else:
-        found = await find_experiment(service.pool, account, number=number)
+        return await _default_of(service, account)
+    found = await find_experiment(service.pool, account, number=number, with_deleted=with_deleted)
     if found is None:
         raise ResourceNotFoundError(
             f"experiment {shown(str(number))} does not exist or was deleted; search the "
@@ -152,8 +156,13 @@ async def experiment_of(service: Service, account: str, number: int) -> Experime
     return found
 
 
-def _default_experiment(account: str) -> ExperimentView:
-    return ExperimentView(
+async def _default_of(service: Service, account: str) -> ExperimentView:
+    """Return the experiment of runs that name none.
+
+    Its first run creates it; to MLflow's clients it is there from the start, by id and by name.
+    """
+    found = await find_experiment(service.pool, account, name=DEFAULT_EXPERIMENT)
+    return found or ExperimentView(
         experiment_id=NIL_ID,
         account=account,
         number=int(DEFAULT_EXPERIMENT_ID),
