@@ -92,7 +92,7 @@ async def test_openapi_describes_every_route(api: Api) -> None:
     assert {"/api/v1/experiments", "/api/v1/runs/{run_id}/series"} <= document["paths"].keys()
     listing = document["paths"]["/api/v1/experiments"]["get"]
     assert {p["name"] for p in listing["parameters"]} == {
-        "sort_by", "sort_order", "max_results", "next_token",
+        "sort_by", "sort_order", "max_results", "next_token", "as_of",
     }  # fmt: skip
     assert "RunPageJSON" in document["components"]["schemas"]
 
