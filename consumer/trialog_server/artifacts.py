@@ -7,6 +7,7 @@ leaves nothing behind.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from pathlib import Path
@@ -179,6 +180,11 @@ def _path(sha256: str) -> str:
 
 
 def _away(exc: Exception) -> UnavailableError:
+    # The store's library has no class of its own for it, and the system's words are translated.
+    if isinstance(exc, StoreError) and f"(os error {errno.ENOSPC})" in str(exc):
+        return UnavailableError(
+            "the artifact store's disk is full; make room on it and send the same again"
+        )
     return UnavailableError(
         f"the artifact store does not answer ({type(exc).__name__}); try again in a moment"
     )

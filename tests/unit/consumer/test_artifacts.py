@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ from trialog_schemas.errors import (
 from trialog_server.artifacts import PART_BYTES, ArtifactStore, check_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 SIZE_MAX = 10_000_000
@@ -114,6 +116,24 @@ async def test_store_whose_folder_cannot_be_used_is_unavailable(tmp_path: Path) 
     for doing in (store.has("a" * 64), store.get_stream("a" * 64), put(store, b"x")):
         with pytest.raises(UnavailableError, match="artifact store"):
             await doing
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own that has no room for an artifact."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("only root may mount a disk")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+async def test_store_on_a_full_disk_says_so(full_disk: Path) -> None:
+    """Not that it does not answer: no client's patience makes room."""
+    store = ArtifactStore.in_folder(full_disk)
+    with pytest.raises(UnavailableError, match="disk is full; make room"):
+        await put(store, b"x" * 100_000)
+    assert await put(store, b"x" * 1_000)  # there is room for this one: nothing was left behind
 
 
 @pytest.mark.parametrize(
