@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from trialog_schemas.errors import ValidationError, shown
+from trialog_schemas.errors import UnavailableError, ValidationError, shown
 from trialog_schemas.wire import Position
-from trialog_server.log.base import Partition, topic_partitions
+from trialog_server.log.base import OffsetMissing, Partition, topic_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ async def find_moment(log: Log, asked: AskedMoment) -> Moment:
 
     Raises:
         ValidationError: a position is in no log of this service, or not yet.
-        UnavailableError: the log does not answer.
+        UnavailableError: the log does not answer, or has dropped a position.
     """
     partitions = topic_partitions(log)
     named = {Partition(one.topic, one.partition): one.offset for one in asked.positions}
@@ -112,7 +112,10 @@ async def _check_there(log: Log, asked: AskedMoment, named: Mapping[Partition, i
                 f"{log.partition_count(place.topic)}; give a position of this service",
             )
         start, end = (await log.bounds([place]))[place]
-        if not start <= offset < end:
+        if offset < start:  # it was there once, and its archive has it
+            gone = OffsetMissing(place, offset, start, end)
+            raise UnavailableError(gone.message, field="log", value=offset)
+        if offset >= end:
             there = f"{start} to {end - 1} are there" if end > start else "none is there"
             raise _illegal(
                 asked.text,
@@ -134,9 +137,11 @@ def _time_us(text: str, time: str, now_us: int) -> int:
         raise refusal
     try:
         at = datetime.fromisoformat(time.strip())
-        at_us = ((at.replace(tzinfo=UTC) if at.tzinfo is None else at) - _EPOCH) // _MICROSECOND
+        # In UTC, where the years 1 and 9999 end elsewhere: each moment is shown as a time of there.
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError) as exc:
         raise refusal from exc
+    at_us = (at - _EPOCH) // _MICROSECOND
     if at_us > now_us:
         raise _illegal(
             text,

@@ -98,8 +98,8 @@ async def rebuilding(dsn: str) -> AsyncIterator[Connection]:
         try:
             if not await connection.fetchval(load_query("take_rebuild_lock"), REBUILD_LOCK):
                 raise ResourceInUseError(
-                    "another rebuild or verification of this database is under way; wait for its "
-                    "end",
+                    "another rebuild, verification or release of the log is under way on this "
+                    "database; wait for its end",
                     field="rebuild",
                 )
             await drop_useless(connection)
