@@ -94,7 +94,9 @@ async def test_openapi_describes_every_route(api: Api) -> None:
     assert {p["name"] for p in listing["parameters"]} == {
         "sort_by", "sort_order", "max_results", "next_token", "as_of",
     }  # fmt: skip
-    assert "RunPageJSON" in document["components"]["schemas"]
+    schemas = document["components"]["schemas"]
+    assert "RunPageJSON" in schemas
+    assert not [name for name in schemas if "__" in name]  # two classes of one name
 
 
 async def test_unknown_route_and_method_are_typed_errors(api: Api) -> None:

@@ -24,8 +24,8 @@ from trialog_server.serve.mlflow.questions import (
     read_arguments,
 )
 from trialog_server.serve.mlflow.shapes import (
-    ExperimentPageJSON,
-    RunPageJSON,
+    MlflowExperimentPageJSON,
+    MlflowRunPageJSON,
     experiment_json,
     run_json,
 )
@@ -100,7 +100,7 @@ class MlflowSearchRoutes:
             "/runs/search",
             self.runs,
             methods=["POST"],
-            response_model=RunPageJSON,
+            response_model=MlflowRunPageJSON,
             openapi_extra=described(SearchRunsArguments, "POST"),
         )
         for method in ("GET", "POST"):
@@ -108,7 +108,7 @@ class MlflowSearchRoutes:
                 "/experiments/search",
                 self.experiments,
                 methods=[method],
-                response_model=ExperimentPageJSON,
+                response_model=MlflowExperimentPageJSON,
                 openapi_extra=described(SearchExperimentsArguments, method),
                 operation_id=f"mlflow_search_experiments_{method.lower()}",
             )
@@ -123,7 +123,7 @@ class MlflowSearchRoutes:
             [experiment_number_of(one) for one in asked.experiment_ids or ()],
             asked.search(asked.run_view_type),
         )
-        content: RunPageJSON = {"runs": [run_json(run) for run in page.runs]}
+        content: MlflowRunPageJSON = {"runs": [run_json(run) for run in page.runs]}
         if page.next_token is not None:
             content["next_page_token"] = page.next_token
         return json_response(content)
@@ -134,7 +134,7 @@ class MlflowSearchRoutes:
         page = await search_mlflow_experiments(
             self._service.pool, caller_of(request).account, asked.search(asked.view_type)
         )
-        content: ExperimentPageJSON = {
+        content: MlflowExperimentPageJSON = {
             "experiments": [experiment_json(experiment) for experiment in page.experiments]
         }
         if page.next_token is not None:

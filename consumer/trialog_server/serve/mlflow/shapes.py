@@ -122,14 +122,14 @@ class RunAnswerJSON(TypedDict):
     run: MlflowRunJSON
 
 
-class RunPageJSON(TypedDict):
+class MlflowRunPageJSON(TypedDict):
     """A page of runs; no token: there are no more."""
 
     runs: list[MlflowRunJSON]
     next_page_token: NotRequired[str]
 
 
-class ExperimentPageJSON(TypedDict):
+class MlflowExperimentPageJSON(TypedDict):
     """A page of experiments; no token: there are no more."""
 
     experiments: list[MlflowExperimentJSON]
