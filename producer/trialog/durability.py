@@ -21,7 +21,7 @@ from trialog.spool import Place
 from trialog.spool_ack import Ack
 from trialog.spool_format import SEGMENT_HEAD
 from trialog.stream import StreamReader
-from trialog_schemas.errors import ValidationError, did_you_mean, shown
+from trialog_schemas.errors import SpoolError, ValidationError, did_you_mean, shown
 from trialog_schemas.wire import EVENTS_TOPIC
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Counting:
             self._is_counting = True
             try:
                 return self._count(taken, end)
-            except FileNotFoundError:  # its segment went: the log has it meanwhile
+            except (FileNotFoundError, SpoolError):  # its segment went: the log has it meanwhile
                 self._reader = None
                 return self._shipment.marks.newest
             finally:

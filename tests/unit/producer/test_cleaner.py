@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.producer.spools import new_folder
 from trialog.cleaner import Cleaner
+from trialog.durability import Counting
 from trialog.shipper import Shipment, Shipper
 from trialog.spool import FIRST_SEGMENT_BYTES, Spool
 from trialog.stream import StreamReader
@@ -122,6 +123,20 @@ async def test_segments_of_a_living_run_go_when_they_are_applied(shop: Shop) -> 
     assert len(shop.service.questions) == 1
     assert await shop.clean(shipment) == []
     assert len(shop.service.questions) == 1
+
+
+async def test_count_that_begins_as_its_segment_goes_raises_nothing(shop: Shop) -> None:
+    """The sender's thread may delete between two steps of a program that asks how far it is."""
+    shipment, spool = shop.open()
+    before = Shipment(shipment.folder, spool, StreamReader(shipment.folder, is_checked=False))
+    for _ in range(2):
+        spool.append_event(ParametersLogged({"large": LARGE}))
+    await shop.shipper.ship([shipment])
+    await shop.clean(shipment)
+    assert 1 not in shipment.folder.segments()
+    spool.append_point("loss", 1, 1, 0.5)
+    assert Counting(before, spool).recorded() == before.marks.newest
+    assert Counting(shipment, spool).recorded().seq == 3
 
 
 async def test_spool_whose_segments_went_is_read_on_by_its_adopter(shop: Shop) -> None:
