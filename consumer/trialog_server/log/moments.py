@@ -89,16 +89,19 @@ async def find_moment(log: Log, asked: AskedMoment) -> Moment:
 
     Raises:
         ValidationError: a position is in no log of this service, or not yet.
-        UnavailableError: the log does not answer, or has dropped a position.
+        UnavailableError: the log does not answer, or has lost what would tell it.
     """
     partitions = topic_partitions(log)
     named = {Partition(one.topic, one.partition): one.offset for one in asked.positions}
-    await _check_there(log, asked, named)
     at_us = asked.at_us
-    if at_us is None:
-        records = [(await log.read_at(place, [offset]))[0] for place, offset in named.items()]
-        at_us = max(record.at_us for record in records)
-    ends = await log.ends_at([one for one in partitions if one not in named], at_us)
+    try:
+        await _check_there(log, asked, named)
+        if at_us is None:
+            records = [(await log.read_at(place, [offset]))[0] for place, offset in named.items()]
+            at_us = max(record.at_us for record in records)
+        ends = await log.ends_at([one for one in partitions if one not in named], at_us)
+    except OffsetMissing as exc:
+        raise UnavailableError(exc.message, field="log", value=exc.offset) from exc
     return Moment({**ends, **{one: offset + 1 for one, offset in named.items()}}, at_us)
 
 
@@ -113,8 +116,7 @@ async def _check_there(log: Log, asked: AskedMoment, named: Mapping[Partition, i
             )
         start, end = (await log.bounds([place]))[place]
         if offset < start:  # it was there once, and its archive has it
-            gone = OffsetMissing(place, offset, start, end)
-            raise UnavailableError(gone.message, field="log", value=offset)
+            raise OffsetMissing(place, offset, start, end)
         if offset >= end:
             there = f"{start} to {end - 1} are there" if end > start else "none is there"
             raise _illegal(

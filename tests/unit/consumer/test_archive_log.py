@@ -30,6 +30,7 @@ from trialog_server.archive.release import release_log
 from trialog_server.archive.restore import restore
 from trialog_server.archive.segments import pack_segment
 from trialog_server.log.base import OffsetMissing, Partition, topic_partitions
+from trialog_server.log.moments import find_moment, parse_moment
 from trialog_server.project.decode import extend_chain
 from trialog_server.settings import ServerSettings
 
@@ -301,6 +302,8 @@ async def test_missing_segment_is_found_and_stops_its_partition_alone() -> None:
     with pytest.raises(OffsetMissing, match="put an untouched copy of it there") as caught:
         await fetched(reader)
     assert caught.value.partition == PARTITION
+    with pytest.raises(UnavailableError, match="put an untouched copy of it there"):
+        await find_moment(reading, parse_moment(f"events:0:{gone.start}", 2**60))
 
 
 async def test_archive_of_another_log_is_not_read_for_this_one() -> None:
