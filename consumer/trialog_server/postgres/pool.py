@@ -29,6 +29,7 @@ POSTGRES_AWAY: tuple[type[Exception], ...] = (
     OSError,  # refused, reset, no such socket; also TimeoutError
     asyncpg.PostgresConnectionError,  # lost in the middle of a statement
     asyncpg.InterfaceError,  # the connection was closed under us
+    asyncpg.InternalClientError,  # its server was killed under a statement; the pool drops it
     asyncpg.CannotConnectNowError,  # starting up, or recovering from a crash
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,

@@ -44,8 +44,3 @@ def answering() -> Iterator[None]:
         raise UnavailableError(
             "the question took longer than the database allows; ask for less or try again"
         ) from exc
-    except asyncpg.InternalClientError as exc:
-        # A connection whose server was killed under a statement ends up so; the pool drops it.
-        raise UnavailableError(
-            "the connection to the database broke under the question; try again"
-        ) from exc

@@ -59,7 +59,7 @@ def test_postgres_that_refuses_a_statement_is_not_away(defect: Exception) -> Non
     ("cause", "says"),
     [
         (asyncpg.QueryCanceledError("statement timeout"), "longer than the database allows"),
-        (asyncpg.InternalClientError("got result for unknown protocol state"), "try again"),
+        (asyncpg.InternalClientError("got result for unknown protocol state"), "nothing is lost"),
         (ConnectionResetError("reset"), "nothing is lost"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
