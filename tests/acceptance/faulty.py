@@ -96,9 +96,10 @@ class Faulty:
         return {row["type"]: row["count"] for row in rows}
 
     def leases(self) -> list[Lease]:
-        """Return where every partition is."""
+        """Return where every partition of the live tables is."""
         rows = self.query(
-            "SELECT topic, partition, next_offset, chain FROM trialog.leases ORDER BY 1, 2"
+            "SELECT topic, partition, next_offset, chain FROM trialog.leases "
+            "JOIN trialog.generations USING (generation) WHERE status = 'live' ORDER BY 1, 2"
         )
         return [Lease(*row) for row in rows]
 

@@ -234,8 +234,7 @@ def send_poison(
 
 def passed(tables: Faulty, positions: Sequence[Position]) -> bool:
     """Tell whether every partition is beyond these positions."""
-    rows = tables.query("SELECT topic, partition, next_offset FROM trialog.leases")
-    ends = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    ends = {(lease.topic, lease.partition): lease.next_offset for lease in tables.leases()}
     return all(ends[one.topic, one.partition] > one.offset for one in positions)
 
 
