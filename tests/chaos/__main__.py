@@ -26,7 +26,7 @@ from tests.chaos.rounds import Outcome, Plan, plan_of, play
 from tests.chaos.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 LOGS = ("embedded", "kafka")
 ROUNDS_OF_A_STAGE = 8
@@ -50,9 +50,13 @@ class Walk:
         self._logs = LOGS if arguments.log == "both" else (arguments.log,)
         self._choice = {
             "faults": arguments.length,
-            "among": arguments.faults.split(",") if arguments.faults else [],
+            "among": arguments.faults or [],
         }
         self._seed = arguments.seed
+        for log in self._logs:
+            plan_of(self._seed, self._number, log, **self._choice)  # such rounds can be planned
+        if arguments.keep is not None:
+            arguments.keep.mkdir(parents=True, exist_ok=True)
         self._kept = Path(tempfile.mkdtemp(prefix="trialog-chaos-", dir=arguments.keep))
 
     def rounds(self) -> Iterator[tuple[Plan, Outcome]]:
@@ -106,6 +110,18 @@ def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
+def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Return what reads an argument of names with commas between, or `all` of those there are."""
+
+    def read(text: str) -> list[str]:
+        names = sorted(known) if text == "all" else text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}")
+        return names
+
+    return read
+
+
 def main() -> int:
     """Walk as the command line says; tell what was found."""
     parser = argparse.ArgumentParser(
@@ -114,22 +130,28 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--log", choices=[*LOGS, "both"], default="both")
-    parser.add_argument("--faults", help=f"some of: {', '.join(sorted(FAULTS))}")
+    parser.add_argument(
+        "--faults", type=names_of(FAULTS), help=f"some of: {', '.join(sorted(FAULTS))}"
+    )
     parser.add_argument("--length", type=int, default=6, help="faults of a round")
     parser.add_argument("--round", type=int, help="play this one alone")
-    parser.add_argument("--keep", help="folder for what is kept of findings")
-    parser.add_argument("--planted", help=f"all, or some of: {', '.join(sorted(PLANTS))}")
+    parser.add_argument("--keep", type=Path, help="folder for what is kept of findings")
+    parser.add_argument(
+        "--planted", type=names_of(PLANTS), help=f"all, or some of: {', '.join(sorted(PLANTS))}"
+    )
     arguments = parser.parse_args()
     if arguments.planted:
-        return hunt_all(
-            list(PLANTS) if arguments.planted == "all" else arguments.planted.split(",")
-        )
+        return hunt_all(arguments.planted)
+    try:
+        walk = Walk(arguments)
+    except ValueError as exc:
+        parser.error(str(exc))
     say(f"seed {arguments.seed}")
     struck: Counter[str] = Counter()
     recoveries: dict[str, list[float]] = {}
     calls = findings = 0
     slowest_s = 0.0
-    for plan, outcome in Walk(arguments).rounds():
+    for plan, outcome in walk.rounds():
         struck.update(plan.faults)
         for component, seconds in outcome.recoveries.items():
             recoveries.setdefault(component, []).extend(seconds)

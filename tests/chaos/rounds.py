@@ -61,9 +61,16 @@ def plan_of(seed: int, number: int, log: str, *, faults: int, among: Sequence[st
         log: where it is played.
         faults: how many.
         among: names to choose from; none are all that the log has.
+
+    Raises:
+        ValueError: the log has none of these faults, or none is asked for.
     """
     rng = Random(f"{seed}/{log}/{number}")
     known = [name for name in faults_of(log) if not among or name in among]
+    if not known or faults < 1:
+        raise ValueError(
+            f"a round on {log} needs one fault at least, of {', '.join(faults_of(log))}"
+        )
     chosen: list[str] = []
     while len(chosen) < faults:
         chosen += rng.sample(known, min(faults - len(chosen), len(known)))
