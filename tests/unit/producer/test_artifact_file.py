@@ -14,7 +14,7 @@ import pytest
 
 import trialog
 from tests.unit.schemas.hostile_objects import Lying, Raising, RaisingText
-from trialog.artifact_file import artifact_path, read_artifact_file
+from trialog.artifact_file import PIECE_BYTES, artifact_path, read_artifact_file
 from trialog_schemas.errors import WrongTypeError
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ def meanwhile(change: Callable[[], object]) -> Iterator[None]:
 def test_file_that_shrinks_and_grows_is_what_was_read(tmp_path: Path) -> None:
     """Whatever becomes of it meanwhile, its size is that of the bytes that are kept."""
     path = tmp_path / "weights"
-    path.write_bytes(b"x" * 3000)
-    sizes = iter(range(10**9))
-    with meanwhile(lambda: os.truncate(path, next(sizes) % 2 * 3000)):
-        for _ in range(2000):
-            content, size = read_artifact_file(path, 5000)
+    half, sizes = 4 * PIECE_BYTES, iter(range(10**9))
+    path.write_bytes(bytes(2 * half))
+    with meanwhile(lambda: os.truncate(path, half + next(sizes) % 2 * half)):
+        for _ in range(20):
+            content, size = read_artifact_file(path, 3 * half)
             assert size == len(content)
 
 
