@@ -98,7 +98,7 @@ def test_autologging_and_a_figure_are_a_run_that_the_page_shows(
     mlflow: ModuleType, session: trialog.Session, experiment_name: str
 ) -> None:
     """scikit-learn's training is a run with all that MLflow makes of it, but the model's files."""
-    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure = importlib.import_module("matplotlib.figure").Figure()
     figure.subplots().plot([1, 2, 3])
     sklearn = importlib.import_module("mlflow.sklearn")
     model = importlib.import_module("sklearn.linear_model").Ridge(alpha=0.5)

@@ -162,9 +162,8 @@ class FolderPlace:
                 opened.flush()
                 os.fsync(opened.fileno())
             Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        finally:
+            Path(part).unlink(missing_ok=True)  # there only if it did not take its place
         for folder in (path.parent, *(made.parent for made in new)):
             sync_names(folder)
 

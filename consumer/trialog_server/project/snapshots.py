@@ -253,6 +253,7 @@ class Snapshots:
     async def _fill(self, number: int, scope: Scope, moment: Moment) -> None:
         made = Generation(number, f"as_of_{-number}", "building", "snapshot")
         progress = _Progress()
+        is_made = False
         try:
             async with asyncio.TaskGroup() as group:
                 word = group.create_task(self._keep_word(made, progress))
@@ -261,13 +262,15 @@ class Snapshots:
                 word.cancel()
             await self._pool.execute(load_query("finish_snapshot"), made.number)
             await self._drop_old()
-        except BaseException as exc:
-            # Where this fails as well, the word runs out and whoever comes next drops it.
-            with contextlib.suppress(*FAULTS):
-                await asyncio.shield(self._pool.execute(load_query("drop_generation"), made.number))
-            if isinstance(exc, BaseExceptionGroup):
-                raise exc.exceptions[0] from exc
-            raise
+            is_made = True
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        finally:
+            if not is_made:
+                # Where this fails as well, the word runs out and whoever comes next drops it.
+                with contextlib.suppress(*FAULTS):
+                    dropping = self._pool.execute(load_query("drop_generation"), made.number)
+                    await asyncio.shield(dropping)
 
     async def _keep_word(self, made: Generation, progress: _Progress) -> None:
         """Say how far it is, every second, so that nobody takes this process for dead."""
