@@ -46,10 +46,14 @@ RESTART_PAUSE_S = 0.5
 POSTGRES_CHECK_S = 0.5
 """How often `up` looks whether its Postgres still runs."""
 
-POSTGRES_PAUSE_MAX_S = 10.0
+POSTGRES_PAUSE_MAX_S = 4.0
 """The longest pause between two starts of a Postgres that does not stay, as on a full disk.
 
-One that has run for so long stays: when it is gone again, that is news."""
+It is also waited where Postgres is killed again and again, and well within the 10 s in which
+everything is to be applied then."""
+
+POSTGRES_STAYS_S = 10.0
+"""A Postgres that has run for so long stays: when it is gone again, that is news."""
 
 
 def bind(host: str, port: int | None) -> socket.socket:
@@ -233,7 +237,7 @@ async def keep_postgres(
                 log.warning("postgres does not start; it is tried again", cause=exc.message)
             is_said = True
         pause_s = min(2 * pause_s, POSTGRES_PAUSE_MAX_S)
-        steady_at_s = loop.time() + POSTGRES_PAUSE_MAX_S
+        steady_at_s = loop.time() + POSTGRES_STAYS_S
 
 
 async def _keep_worker(settings: ServerSettings, dsn: str, stop: asyncio.Event) -> None:
