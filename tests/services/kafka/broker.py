@@ -160,8 +160,10 @@ class KafkaBroker:
         return self._folder / "server.properties"
 
     def _java(self, main_class: str, *arguments: str) -> list[str]:
+        # Only the first compiler: it serves 2 s earlier (7 -> 5 s on two busy cores), and no test
+        # runs for so long that the second one would pay.
         return [
-            *("java", "-Xmx512m", "-XX:+UseSerialGC"),
+            *("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             *("-cp", f"{self._jars}/*"),
