@@ -164,8 +164,9 @@ async def test_every_index_that_a_statement_names_exists(connection: Connection)
     """A first line that speaks of an index speaks of one that the migrations made."""
     rows = await connection.fetch("SELECT indexname FROM pg_indexes")
     known = {row["indexname"] for row in rows}
-    files = (resources.files("trialog_server.postgres") / "queries").iterdir()
-    heads = [item.read_text(encoding="utf-8").splitlines()[0] for item in files]
+    folder = resources.files("trialog_server.postgres") / "queries"
+    files = (*folder.iterdir(), *(folder / "parts").iterdir())
+    heads = [item.read_text(encoding="utf-8").splitlines()[0] for item in files if item.is_file()]
     named = {
         name for head in heads for name in re.findall(r"(?<=served by )\w+_\w+|\w+_pkey", head)
     }

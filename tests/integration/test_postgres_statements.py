@@ -32,6 +32,7 @@ CONSUMER = Path(__file__).parents[2] / "consumer" / "trialog_server"
 QUERIES = sorted(
     item.name.removesuffix(".sql")
     for item in (resources.files("trialog_server.postgres") / "queries").iterdir()
+    if item.is_file()
 )
 BEFORE_FIRST_MIGRATION = "create_migrations_table"
 """Several statements in one file, run without parameters: nothing that could be prepared."""
