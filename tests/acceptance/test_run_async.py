@@ -374,7 +374,8 @@ async def test_task_cancelled_in_its_block_fails_the_run(
             entered = asyncio.Event()
             task = asyncio.create_task(work(name, rest))
             await entered.wait()
-            await asyncio.sleep(0.1)
+            if name == "waits":
+                await asyncio.to_thread(wait_until, lambda: bool(asides()), "it waits")
             task.cancel("shutting down")
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -401,7 +402,7 @@ async def test_task_cancelled_while_it_leaves_has_ended_its_run(
 
     task = asyncio.create_task(work())
     await leaving.wait()
-    await asyncio.sleep(0.1)
+    await asyncio.to_thread(wait_until, lambda: bool(asides()), "it waits for the log")
     assert not task.done()
     task.cancel()
     began_s = time.monotonic()

@@ -22,11 +22,13 @@ class DoubtfulLog(MemoryLog):
         super().__init__()
         self.lost_answers = self.lost_records = 0
         self.gate: asyncio.Event | None = None
+        self.is_at_gate = asyncio.Event()
 
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         """Store, or not, and tell, or not; other tasks have their turn meanwhile."""
         await asyncio.sleep(0)
         if self.gate is not None:
+            self.is_at_gate.set()
             await self.gate.wait()
         if self.lost_records:
             self.lost_records -= 1

@@ -98,7 +98,7 @@ async def test_request_that_is_called_off_leaves_no_doubt_behind() -> None:
     log.gate = asyncio.Event()
     streams = RunStreams(log, USER)
     appending = asyncio.create_task(streams.append("default", RUN, tags(1)))
-    await asyncio.sleep(0.01)
+    await log.is_at_gate.wait()
     appending.cancel()
     await asyncio.wait({appending})
     log.gate.set()
