@@ -186,12 +186,10 @@ def _routes() -> set[str]:
     )
     found = set()
     for route in app.routes:
-        # FastAPI keeps the routes of an included router behind one entry.
-        for one in getattr(getattr(route, "original_router", None), "routes", [route]):
-            assert isinstance(one, Route)
-            methods = set(one.methods or ())
-            kept = methods - {"HEAD"} if "GET" in methods else methods
-            found |= {f"{method} {one.path_format}" for method in kept}
+        assert isinstance(route, Route)
+        methods = set(route.methods or ())
+        kept = methods - {"HEAD"} if "GET" in methods else methods
+        found |= {f"{method} {route.path_format}" for method in kept}
     return {name for name in found if not name.startswith("GET /page/")}
 
 

@@ -11,8 +11,6 @@ import socket
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import Depends, FastAPI
-
 from trialog_server.ingest.gateway import Gateway
 from trialog_server.ingest.run_streams import RunStreams
 from trialog_server.project.snapshots import Snapshots
@@ -20,6 +18,7 @@ from trialog_server.read.log_ends import LogEnds
 from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.access import AccessGate
 from trialog_server.serve.bounds import BoundedBody
+from trialog_server.serve.described_routes import DescribedApp
 from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
 from trialog_server.serve.mlflow.routes_log import MlflowLogRoutes
 from trialog_server.serve.mlflow.routes_read import MlflowReadRoutes
@@ -28,7 +27,6 @@ from trialog_server.serve.mlflow.routes_stored import MlflowStoredRoutes
 from trialog_server.serve.mlflow.routes_upload import MlflowUploadRoutes
 from trialog_server.serve.mlflow.routes_write import MlflowWriteRoutes
 from trialog_server.serve.page_files import page_routes
-from trialog_server.serve.questions import check_query
 from trialog_server.serve.routes_durability import DurabilityRoutes
 from trialog_server.serve.routes_experiments import ExperimentRoutes
 from trialog_server.serve.routes_ingest import IngestRoutes
@@ -40,6 +38,7 @@ from trialog_server.serve.telemetry import RequestTelemetry, Telemetry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from fastapi import FastAPI
     from starlette.applications import Starlette
 
     from trialog_server.artifacts import ArtifactStore
@@ -69,7 +68,7 @@ def build_app(
         snapshots=Snapshots(pool, dsn, log),
         telemetry=Telemetry(),
     )
-    app = FastAPI(
+    app = DescribedApp(
         title="trialog",
         version=service_version(),
         openapi_url=OPENAPI_PATH,
@@ -86,7 +85,7 @@ def build_app(
         DurabilityRoutes(service),
         ServiceRoutes(service),
     ):
-        app.include_router(routes.router(), dependencies=[Depends(check_query)])
+        app.router.routes.extend(routes.router().routes)
     # MLflow clients of another version may send more fields than are known here.
     for mlflow_routes in (
         MlflowReadRoutes(service),
@@ -96,7 +95,7 @@ def build_app(
         MlflowLogRoutes(service),
         MlflowUploadRoutes(service),
     ):
-        app.include_router(mlflow_routes.router())
+        app.router.routes.extend(mlflow_routes.router().routes)
     app.router.routes.extend(page_routes())
     add_error_handlers(app)
     # The last one added is the first to see a request.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +24,7 @@ from trialog_server.serve.questions import (
     POSITIONS_MAX,
     RunId,
     WaitS,
+    checked_router,
     parse_positions,
     read_json_body,
     wait_for_positions,
@@ -33,6 +33,8 @@ from trialog_server.serve.shapes import json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fastapi import APIRouter
 
     from trialog_server.serve.service import Service
 
@@ -60,6 +62,14 @@ class DurabilityBody(BaseModel):
     positions: Annotated[list[str], Field(max_length=POSITIONS_MAX)] = []
 
 
+_DURABILITY_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": DurabilityBody.model_json_schema()}},
+    }
+}
+
+
 class DurabilityRoutes:
     """The routes about durability of one service."""
 
@@ -68,18 +78,13 @@ class DurabilityRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(tags=["durability"])
+        router = checked_router("durability")
         router.add_api_route(
             "/api/v1/durability",
             self.of_writers,
             methods=["POST"],
             response_model=DurabilityJSON,
-            openapi_extra={
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": DurabilityBody.model_json_schema()}},
-                }
-            },
+            openapi_extra=_DURABILITY_BODY,
         )
         router.add_api_route(
             "/api/v1/runs/{run_id}/durability",

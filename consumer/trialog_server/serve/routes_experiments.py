@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +18,7 @@ from trialog_server.serve.questions import (
     ListQuery,
     SearchBody,
     check_lookup_name,
+    checked_router,
     read_json_body,
 )
 from trialog_server.serve.shapes import (
@@ -30,6 +31,8 @@ from trialog_server.serve.shapes import (
 )
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from trialog_server.read.runs import RunPage
     from trialog_server.serve.as_of import Asked
     from trialog_server.serve.service import Service
@@ -57,7 +60,7 @@ class ExperimentRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/v1/experiments", tags=["experiments"])
+        router = checked_router("experiments", "/api/v1/experiments")
         get = ["GET"]
         router.add_api_route("", self.list_all, methods=get, response_model=ExperimentPageJSON)
         router.add_api_route("/{name}", self.get_one, methods=get, response_model=ExperimentJSON)

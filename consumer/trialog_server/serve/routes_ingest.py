@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,7 +23,13 @@ from trialog_server.read.list_runs import find_run
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.bounds import COMMANDS_PATH, POLICY_PATH, RECORDS_PATH
 from trialog_server.serve.errors import RequestRefusedError
-from trialog_server.serve.questions import WaitS, check_content_type, check_fields, quiet_since
+from trialog_server.serve.questions import (
+    WaitS,
+    check_content_type,
+    check_fields,
+    checked_router,
+    quiet_since,
+)
 from trialog_server.serve.shapes import (
     CommandJSON,
     ExperimentJSON,
@@ -39,6 +45,8 @@ from trialog_server.serve.shapes import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fastapi import APIRouter
 
     from trialog_schemas.decode import AnyEvent
     from trialog_schemas.limits import Limits
@@ -78,7 +86,7 @@ class IngestRoutes:
 
         The hot route comes first and answers; the twin never does.
         """
-        router = APIRouter(tags=["write"])
+        router = checked_router("write")
         router.add_api_route(
             RECORDS_PATH,
             self.accept_records,

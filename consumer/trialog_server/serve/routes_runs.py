@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +31,7 @@ from trialog_server.serve.questions import (
     PastPageQuery,
     RunId,
     check_lookup_name,
+    checked_router,
     wait_for_positions,
 )
 from trialog_server.serve.shapes import (
@@ -52,6 +53,8 @@ from trialog_server.serve.shapes import (
 )
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from trialog_server.read.metric_series import SeriesPage
     from trialog_server.serve.service import Service
 
@@ -94,7 +97,7 @@ class RunRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["runs"])
+        router = checked_router("runs", "/api/v1/runs/{run_id}")
         get = ["GET"]
         router.add_api_route("", self.get_one, methods=get, response_model=RunJSON)
         router.add_api_route(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,7 +21,7 @@ from trialog_server.read.list_rejections import writer_rejections
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.bounds import POLICY_PATH
 from trialog_server.serve.durability_shapes import AppliedJSON, progress_json
-from trialog_server.serve.questions import WaitS, parse_positions
+from trialog_server.serve.questions import WaitS, checked_router, parse_positions
 from trialog_server.serve.shapes import (
     PolicyJSON,
     json_response,
@@ -29,6 +29,8 @@ from trialog_server.serve.shapes import (
 )
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from trialog_server.serve.service import Service
 
 _Id = Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}$")]
@@ -42,7 +44,7 @@ class ServiceRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(tags=["service"])
+        router = checked_router("service")
         get = ["GET"]
         router.add_api_route("/healthz", self.is_alive, methods=get, response_model=None)
         router.add_api_route("/readyz", self.is_ready, methods=get, response_model=None)

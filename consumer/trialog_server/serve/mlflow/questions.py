@@ -6,6 +6,7 @@ any version, and a newer one may send more.
 
 from __future__ import annotations
 
+import functools
 import types
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 from uuid import UUID
@@ -88,6 +89,7 @@ async def read_arguments(request: Request, model: type[_Arguments]) -> _Argument
         raise invalid_request([dict(error) for error in exc.errors(include_url=False)]) from exc
 
 
+@functools.cache
 def described(model: type[BaseModel], method: str) -> dict[str, Any]:
     """Return what the OpenAPI document says of a request's fields; for `openapi_extra`."""
     schema = model.model_json_schema()

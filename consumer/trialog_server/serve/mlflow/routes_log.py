@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from trialog_schemas.errors import ResourceNotFoundError, shown
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.described_routes import described_router
 from trialog_server.serve.mlflow.dataset_inputs import (
     INPUTS_ARTIFACT,
     LogInputsArguments,
@@ -29,6 +29,8 @@ from trialog_server.serve.mlflow.writes import Logged, NothingJSON, RunWrites
 from trialog_server.serve.shapes import json_response
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from trialog_server.serve.mlflow.questions import RunArguments
     from trialog_server.serve.service import Service
 
@@ -41,7 +43,7 @@ class MlflowLogRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/2.0/mlflow/runs", tags=["mlflow"])
+        router = described_router("mlflow", "/api/2.0/mlflow/runs")
         for path, answer, model in (
             ("/log-parameter", self.log_parameter, LogPairArguments),
             ("/log-metric", self.log_metric, LogPointArguments),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,6 +22,7 @@ from trialog_server.read.experiments import (
 )
 from trialog_server.read.list_runs import find_run, run_not_found
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.described_routes import described_router
 from trialog_server.serve.mlflow.dataset_inputs import INPUTS_ARTIFACT, datasets_of
 from trialog_server.serve.mlflow.questions import (
     MlflowArguments,
@@ -44,6 +44,8 @@ from trialog_server.serve.shapes import json_response
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from fastapi import APIRouter
 
     from trialog_server.read.runs import RunView
     from trialog_server.serve.service import Service
@@ -69,7 +71,7 @@ class MlflowReadRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/2.0/mlflow", tags=["mlflow"])
+        router = described_router("mlflow", "/api/2.0/mlflow")
         router.add_api_route(
             "/experiments/get",
             self.experiment,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from trialog_server.read.search_mlflow import (
     search_mlflow_runs,
 )
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.described_routes import described_router
 from trialog_server.serve.mlflow.questions import (
     Int64,
     MlflowArguments,
@@ -32,6 +32,8 @@ from trialog_server.serve.mlflow.shapes import (
 from trialog_server.serve.shapes import json_response
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from trialog_server.serve.service import Service
 
 RESULTS = 1_000
@@ -95,7 +97,7 @@ class MlflowSearchRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/2.0/mlflow", tags=["mlflow"])
+        router = described_router("mlflow", "/api/2.0/mlflow")
         router.add_api_route(
             "/runs/search",
             self.runs,

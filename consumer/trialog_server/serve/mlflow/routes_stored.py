@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from trialog_server.read.list_artifacts import get_artifact
 from trialog_server.read.metric_series import SERIES_PAGE_MAX, metric_series
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.artifact_response import artifact_response
+from trialog_server.serve.described_routes import described_router
 from trialog_server.serve.mlflow.artifact_folders import folder_entries
 from trialog_server.serve.mlflow.artifact_paths import parse_artifact_path
 from trialog_server.serve.mlflow.questions import (
@@ -42,6 +42,8 @@ from trialog_server.serve.questions import check_lookup_name
 from trialog_server.serve.shapes import json_response, number_json
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from trialog_server.read.metric_series import SeriesPage
     from trialog_server.read.runs import RunView
     from trialog_server.serve.mlflow.artifact_folders import Entry
@@ -78,7 +80,7 @@ class MlflowStoredRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(tags=["mlflow"])
+        router = described_router("mlflow")
         get = ["GET"]
         router.add_api_route(
             "/api/2.0/mlflow/metrics/get-history",

@@ -12,7 +12,6 @@ import tempfile
 import uuid
 from typing import IO, TYPE_CHECKING
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,12 +22,15 @@ from trialog_schemas.names import check_artifact_name, check_media_type
 from trialog_schemas.rules import decide_body
 from trialog_server.read.run_to_write import run_to_write
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.described_routes import described_router
 from trialog_server.serve.mlflow.artifact_paths import parse_artifact_path
 from trialog_server.serve.mlflow.writes import NothingJSON, RunWrites
 from trialog_server.serve.shapes import json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from fastapi import APIRouter
 
     from trialog_server.serve.service import Service
 
@@ -56,7 +58,7 @@ class MlflowUploadRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/2.0/mlflow-artifacts/artifacts", tags=["mlflow"])
+        router = described_router("mlflow", "/api/2.0/mlflow-artifacts/artifacts")
         router.add_api_route(
             "/{path:path}",
             self.upload,

@@ -7,7 +7,6 @@ import uuid
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -46,6 +45,7 @@ from trialog_server.mlflow_names import (
 )
 from trialog_server.read.experiments import find_experiment
 from trialog_server.serve.access import caller_of
+from trialog_server.serve.described_routes import described_router
 from trialog_server.serve.mlflow.log_arguments import PairArguments, checked_pair, time_us
 from trialog_server.serve.mlflow.questions import (
     Int64,
@@ -67,6 +67,8 @@ from trialog_server.serve.mlflow.writes import Logged, NothingJSON, RunWrites
 from trialog_server.serve.shapes import json_response
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from trialog_schemas.events import RunBody
     from trialog_server.read.run_to_write import RunToWrite
     from trialog_server.serve.service import Service
@@ -125,7 +127,7 @@ class MlflowWriteRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/2.0/mlflow", tags=["mlflow"])
+        router = described_router("mlflow", "/api/2.0/mlflow")
         for path, answer, model, response in (
             (
                 "/experiments/create",
