@@ -7,6 +7,7 @@ is an error too.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -59,6 +60,11 @@ class Module:
     text: str
     tree: ast.Module
 
+    @functools.cached_property
+    def lines(self) -> list[str]:
+        """The text by lines, as the tree counts them."""
+        return self.text.split("\n")
+
     @property
     def is_test(self) -> bool:
         """Whether the file belongs to the tests, not to the product."""
@@ -73,7 +79,9 @@ def _files() -> list[str]:
     return sorted(path for path in paths if (ROOT / path).is_file())
 
 
+@functools.cache
 def _modules() -> list[Module]:
+    """Every Python file, read when the first test asks: collecting other tests need not wait."""
     found = []
     for path in FILES:
         if path.endswith(".py"):
@@ -82,9 +90,11 @@ def _modules() -> list[Module]:
     return found
 
 
+def _product() -> list[Module]:
+    return [module for module in _modules() if module.path.split("/")[0] in SOURCE_ROOTS]
+
+
 FILES = _files()
-MODULES = _modules()
-PRODUCT = [module for module in MODULES if module.path.split("/")[0] in SOURCE_ROOTS]
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -96,11 +106,15 @@ def _functions(module: Module) -> list[_Function]:
 def _tests() -> list[tuple[Module, _Function]]:
     return [
         (module, function)
-        for module in MODULES
+        for module in _modules()
         if module.is_test
         for function in _functions(module)
         if function.name.startswith("test_")
     ]
+
+
+def _is_mocking(module: Module, test: _Function) -> bool:
+    return any(_MOCKING.search(line) for line in module.lines[test.lineno - 1 : test.end_lineno])
 
 
 def _code_lines(text: str) -> int:
@@ -120,21 +134,21 @@ def _except_for(found: dict[str, int]) -> dict[str, int]:
 def _over_long_functions() -> dict[str, int]:
     return {
         f"{module.path}::{function.name}": _length(function)
-        for module in MODULES
+        for module in _modules()
         for function in _functions(module)
         if _length(function) > FUNCTION_LINES_MAX
     }
 
 
 def _over_long_modules() -> dict[str, int]:
-    lengths = {module.path: len(module.text.splitlines()) for module in MODULES}
+    lengths = {module.path: len(module.text.splitlines()) for module in _modules()}
     return {path: lines for path, lines in lengths.items() if lines > MODULE_LINES_MAX}
 
 
 def _over_full_classes() -> dict[str, int]:
     return {
         f"{module.path}::{node.name}": methods
-        for module in MODULES
+        for module in _modules()
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ClassDef)
         if (methods := sum(isinstance(child, _Function) for child in node.body)) > CLASS_METHODS_MAX
@@ -184,7 +198,7 @@ def test_product_has_two_blanket_excepts_at_most() -> None:
     """Only the two boundaries where the process must survive catch everything."""
     places = [
         f"{module.path}:{node.lineno}"
-        for module in PRODUCT
+        for module in _product()
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ExceptHandler) and _is_blanket(node)
     ]
@@ -201,19 +215,16 @@ def test_every_test_has_a_docstring() -> None:
 
 def test_few_tests_mock() -> None:
     """Fewer than five tests in a hundred mock or patch: fakes stand behind ports instead."""
-    mocking = [
-        f"{module.path}::{test.name}"
-        for module, test in _tests()
-        if _MOCKING.search(ast.get_source_segment(module.text, test) or "")
-    ]
-    assert len(mocking) < MOCKING_TESTS_SHARE_MAX * len(_tests()), mocking
+    tests = _tests()
+    mocking = [f"{module.path}::{test.name}" for module, test in tests if _is_mocking(module, test)]
+    assert len(mocking) < MOCKING_TESTS_SHARE_MAX * len(tests), mocking
 
 
 def test_modules_have_telling_names() -> None:
     """No module or folder is a drawer for whatever had no place."""
     drawers = [
         module.path
-        for module in MODULES
+        for module in _modules()
         if _NAMES_BANNED & set(Path(module.path).with_suffix("").parts)
     ]
     assert drawers == []
@@ -260,8 +271,8 @@ def test_public_names_are_listed_and_there(package: str) -> None:
 
 def test_tests_are_longer_than_what_they_test() -> None:
     """There should be 1.5 lines of tests for a line of source; reported, not yet required."""
-    source = sum(_code_lines(module.text) for module in PRODUCT)
-    tests = sum(_code_lines(module.text) for module in MODULES if module.is_test)
+    source = sum(_code_lines(module.text) for module in _product())
+    tests = sum(_code_lines(module.text) for module in _modules() if module.is_test)
     if tests < TEST_LINES_PER_SOURCE_LINE * source:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
