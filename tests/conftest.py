@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.services.blocking import run_blocking
 from tests.services.errors import ServiceUnavailableError
-from tests.services.kafka import BROKER_VARIABLE, Broker, KafkaBroker, fetch_jars, open_broker
+from tests.services.kafka import BROKER_VARIABLE, Broker, KafkaBroker, open_broker, prepare_kafka
 from tests.services.postgres import PostgresServer, fresh_database, open_server
 from trialog_server.postgres.migrate import migrate
 
@@ -56,7 +56,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not needs_kafka or session.config.option.collectonly or os.environ.get(BROKER_VARIABLE):
         return
     with contextlib.suppress(ServiceUnavailableError):  # the fixture says it, to those who need it
-        fetch_jars()
+        prepare_kafka()
 
 
 def _give_up(error: ServiceUnavailableError) -> NoReturn:

@@ -2,6 +2,6 @@
 
 from tests.services.kafka.broker import KafkaBroker
 from tests.services.kafka.choose import BROKER_VARIABLE, Broker, open_broker
-from tests.services.kafka.jars import fetch_jars
+from tests.services.kafka.prepare import prepare_kafka
 
-__all__ = ["BROKER_VARIABLE", "Broker", "KafkaBroker", "fetch_jars", "open_broker"]
+__all__ = ["BROKER_VARIABLE", "Broker", "KafkaBroker", "open_broker", "prepare_kafka"]

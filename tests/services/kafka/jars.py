@@ -49,7 +49,7 @@ def fetch_jars(cache_dir: Path | None = None) -> Path:
     if folder.exists():
         return folder
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with _lock(folder.with_name(f"{folder.name}.lock")):
+    with lock(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             _copy_jars(folder)
     return folder
@@ -82,7 +82,8 @@ def _copy_jars(folder: Path) -> None:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
+    """Hold a lock among all processes of this machine; wait for whoever has it."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
