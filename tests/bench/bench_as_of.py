@@ -1,22 +1,25 @@
-"""How long a question about then takes: the first of a moment, which replays, and the second.
+"""How long a question about then takes: from the log's start, from a copy, and once more.
 
     python -m tests.bench.bench_as_of [--runs 1000]
 
 A real `trialog up` takes the events of as many runs in one experiment, and as many again in another
 one: a record of the catalog each, 5 records of 10 metrics with 20 points. Each question is asked as
-of moments of its own between them. CPU is that of the service and Postgres together: on a machine
-that others use as well, the time by the clock is mostly waiting.
+of moments between them, in turns without any older tables, and with those of the moment before,
+200 records or more away. CPU is that of the service and Postgres together: on a machine that others
+use as well, the time by the clock is mostly waiting.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import orjson
 import urllib3
 
@@ -26,6 +29,7 @@ from tests.unit.consumer.project_writers import Writer, catalog_writer, metrics
 from trialog.client import Client
 from trialog_schemas.events import ParametersLogged, RunCreated
 from trialog_schemas.wire import frame
+from trialog_server.postgres.queries import load_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +48,9 @@ class Timed:
 
     seconds: float
     cpu_s: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:6.2f} s ({self.cpu_s:5.2f} s CPU)"
 
 
 def records(runs: int) -> Iterator[NewRecord]:
@@ -124,14 +131,30 @@ def measure(runs: int) -> None:
             ("one run", f"/runs/{run_id}"),
             (f"100 of {runs} runs", "/experiments/asked/runs"),
         ):
-            for _ in range(REPEATS):
-                moment = moments.pop(-2)
-                first, second = (timed(service, client, path, moment) for _ in range(2))
+            for turn in range(REPEATS):
+                older, moment = moments[-3 - 2 * turn], moments[-2 - 2 * turn]
+                forget(service)
+                replayed = timed(service, client, path, moment)
+                forget(service)
+                timed(service, client, path, older)
+                copied, second = (timed(service, client, path, moment) for _ in range(2))
                 now = timed(service, client, path, None)
                 print(
-                    f"{what:20} first {first.seconds:6.2f} s ({first.cpu_s:5.2f} s CPU), second "
+                    f"{what:20} replayed {replayed}, copied {copied}, second "
                     f"{second.seconds * 1000:6.0f} ms, now {now.seconds * 1000:6.0f} ms"
                 )
+
+
+def forget(service: TrialogService) -> None:
+    """Drop the tables of all moments."""
+    asyncio.run(_forget(service.postgres_url))
+
+
+async def _forget(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(load_query("drop_old_snapshots"), 0.0, 0)
+    assert await connection.fetchval("SELECT count(*) FROM trialog.snapshots") == 0
+    await connection.close()
 
 
 if __name__ == "__main__":

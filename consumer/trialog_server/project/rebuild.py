@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from trialog_schemas.errors import UnavailableError
 from trialog_server.log.base import topic_partitions
 from trialog_server.postgres.pool import PoolSettings, open_pool
+from trialog_server.postgres.queries import load_query
 from trialog_server.project.generations import (
     drop_useless,
     give_back,
@@ -99,6 +100,8 @@ async def rebuild(
                 start, on_progress
             )
         await drop_useless(connection)
+        # Tables of the past are looked up in the live ones and may be what the rebuild was to mend.
+        await connection.execute(load_query("drop_old_snapshots"), 0.0, 0)
     return Rebuilt(built.number, live.number, records)
 
 

@@ -2,7 +2,8 @@
 
 A snapshot is a generation of its own, filled by the ordinary fold: the catalog up to the moment,
 and of the events those of the runs that are asked about, which the live tables know the places of.
-So it answers as a service would that had stopped there.
+So it answers as a service would that had stopped there. Where there is an older one that has a part
+of it, it begins with a copy of that (`snapshot_start.py`).
 
 Whatever process is asked first makes it and keeps the word every second; others wait for it. Where
 that process dies, the word runs out and the next one begins anew. A few are kept, the ones asked
@@ -14,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import astuple, dataclass
-from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -24,13 +24,14 @@ import structlog
 from trialog_schemas.errors import SnapshotPendingError, UnavailableError
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.log.base import Partition
-from trialog_server.postgres.migrate import apply_read_model, read_migrations
+from trialog_server.postgres.migrate import apply_read_model
 from trialog_server.postgres.pool import OneConnection, postgres_away
 from trialog_server.postgres.queries import load_query
 from trialog_server.project.generations import Generation, is_reached, read_positions
 from trialog_server.project.log_picked import LogPicked
 from trialog_server.project.rebuild import projecting
 from trialog_server.project.settings import ProjectionSettings
+from trialog_server.project.snapshot_start import RunRecords, copy_nearest, tables_version
 from trialog_server.project.worker import FAULTS
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Scope:
 
     def key(self, moment: Moment) -> str:
         """Return a digest of what is held, and of the version of the tables that hold it."""
-        parts = [_tables_version(), *astuple(self), moment.positions]
+        parts = [tables_version(), *astuple(self), moment.positions]
         return blake2b(repr(parts).encode(), digest_size=20).hexdigest()
 
 
@@ -290,8 +291,9 @@ class Snapshots:
     ) -> None:
         async with self._pool.acquire() as connection:
             await apply_read_model(connection, made.schema_name)
-            picked = await self._picked(connection, scope, moment)
-        log = LogPicked(self._log, moment.ends, picked)
+            wanted = await self._wanted(connection, scope, moment)
+            left = await copy_nearest(connection, made.number, moment, wanted)
+        log = LogPicked(self._log, moment.ends, _picked(moment, left))
         progress.total = log.total
         settings = ProjectionSettings(
             generation=made.number,
@@ -309,9 +311,9 @@ class Snapshots:
                     return
                 await asyncio.sleep(_LOOK_S)
 
-    async def _picked(
+    async def _wanted(
         self, connection: Connection, scope: Scope, moment: Moment
-    ) -> dict[Partition, Sequence[int]]:
+    ) -> list[RunRecords]:
         """Return where the events of the scope's runs are; the live tables know it."""
         events = {one.number: end for one, end in moment.ends.items() if one.topic == EVENTS_TOPIC}
         rows = await connection.fetch(
@@ -321,14 +323,14 @@ class Snapshots:
             list(events.keys()),
             list(events.values()),
         )
-        picked: dict[Partition, Sequence[int]] = {
-            Partition(EVENTS_TOPIC, number): [] for number in events
-        }
-        for row in rows:
-            picked[Partition(EVENTS_TOPIC, row["partition"])] = row["offsets"]
-        return picked
+        return [RunRecords(**row) for row in rows]
 
 
-@cache
-def _tables_version() -> str:
-    return read_migrations("read_model", "")[-1].name
+def _picked(moment: Moment, wanted: Sequence[RunRecords]) -> dict[Partition, Sequence[int]]:
+    """Return the offsets of runs' records in each partition of events, in order."""
+    picked: dict[Partition, list[int]] = {
+        place: [] for place in moment.ends if place.topic == EVENTS_TOPIC
+    }
+    for run in wanted:
+        picked[Partition(EVENTS_TOPIC, run.partition)] += run.offsets
+    return {place: sorted(offsets) for place, offsets in picked.items()}
