@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tests.integration.api_service import Api
     from trialog_schemas.events import Body
     from trialog_server.log.base import NewRecord
+    from trialog_server.log.memory import MemoryLog
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
 
@@ -140,16 +141,20 @@ class History:
 
 
 def said(answer) -> tuple[int, Any]:  # type: ignore[no-untyped-def]
-    """Return status and content, without the moment."""
+    """Return status and content, without the moment, which the sentence of a 404 tells as well."""
     content = answer.json()
     content.pop("as_of", None)
+    if answer.status_code == 404:
+        del content["error"]["message"]
     return answer.status_code, content
 
 
 @asynccontextmanager
-async def open_history(postgres_url: str, folder: Path) -> AsyncIterator[History]:
+async def open_history(
+    postgres_url: str, folder: Path, log: MemoryLog | None = None
+) -> AsyncIterator[History]:
     """Give an empty service with its worker."""
-    async with open_api(postgres_url, folder) as api:
+    async with open_api(postgres_url, folder, log=log) as api:
         pool = await open_pool(postgres_url, PoolSettings(search_path=QUICK.search_path))
         try:
             async with running(pool, api.log):
@@ -268,6 +273,43 @@ async def test_before_the_first_record_lists_are_empty_and_nothing_is_found(
                 assert (status, content["error"]["code"]) == (404, "ResourceNotFound")
         answer = await history.api.client.get("/api/v1/experiments?as_of=2001-01-01")
         assert answer.json()["as_of"] == "2001-01-01T00:00:00.000000Z"
+
+
+# K5
+async def test_what_was_not_there_then_is_said_with_its_time(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """When it was created, if later; else that it is not there at that time, and what is."""
+    async with open_history(postgres_url, tmp_path) as history:
+        created = RunCreated(RUNS[0], "digits", "a", EXPERIMENTS["digits"])
+        await history.command(created)
+        early_us = history.at_us
+        early, before = iso(early_us), iso(early_us - 1)
+        await history.command(RunCreated(RUNS[1], "digits", "b", EXPERIMENTS["digits"]))
+        later = text_of(history.at_us)
+        await history.command(RunDeleted(RUNS[0]))
+        last = text_of(history.at_us)
+        for path, as_of, sentence in (
+            ("experiments/digits", before, "experiment 'digits' did not exist at"),
+            ("experiments/digits/runs", before, "experiment 'digits' did not exist at"),
+            ("experiments/digits/runs/b", before, "experiment 'digits' did not exist at"),
+            ("experiments/digits/runs/b", early, "run 'b' did not exist at"),
+            (f"runs/{RUNS[1]}", early, f"run '{RUNS[1]}' did not exist at"),
+            (f"runs/{RUNS[1]}", early, f"it was created at {later}; ask about a later moment"),
+            (f"runs/{RUNS[0]}", last, f"at {last}, run '{RUNS[0]}' does not exist or was deleted"),
+            (
+                "experiments/digit",
+                early,
+                "experiment 'digit' does not exist; did you mean 'digits'",
+            ),
+            ("experiments/digits/runs/c", early, "experiment 'digits' has no run 'c'"),
+            (f"runs/{RUNS[0]}/series", early, f"at {text_of(early_us)}, run"),
+        ):
+            params = {"as_of": as_of, **({"name": "loss"} if "series" in path else {})}
+            answer = await history.api.client.get(f"/api/v1/{path}", params=params)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (404, "ResourceNotFound")
+            assert sentence in error["message"], error
 
 
 # K5

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from trialog_schemas.errors import UnavailableError
-from trialog_server.log.moments import find_moment, parse_moment
+from trialog_schemas.errors import ResourceNotFoundError, UnavailableError
+from trialog_server.log.moments import find_moment, parse_moment, text_of
 from trialog_server.project.snapshots import CATALOG, Scope
 from trialog_server.read.ask import ask
+from trialog_server.read.created_later import Named, created_later
 from trialog_server.read.list_runs import run_not_found
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.questions import POSITION_WAIT_S, quiet_since, wait_for_positions
-from trialog_server.serve.shapes import json_response
+from trialog_server.serve.shapes import json_response, time_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -109,9 +110,42 @@ async def asking(
             "projection is behind, ask again"
         )
     scopes = await _scopes(service, caller_of(request).account, about)
-    async with service.snapshots.tables(scopes, moment, SNAPSHOT_WAIT_S) as tables:
-        then = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=max(moment.at_us, 0))
-        yield Asked(tables, then - timedelta(seconds=service.terms.stale_after_s), moment)
+    then = _time_of(moment)
+    try:
+        async with service.snapshots.tables(scopes, moment, SNAPSHOT_WAIT_S) as tables:
+            yield Asked(tables, then - timedelta(seconds=service.terms.stale_after_s), moment)
+    except ResourceNotFoundError as missing:
+        raise await _missing_then(service, request, missing, moment) from missing
+
+
+async def _missing_then(
+    service: Service, request: Request, missing: ResourceNotFoundError, moment: Moment
+) -> ResourceNotFoundError:
+    """Return the error of what is not in the tables of a moment, as it is told now."""
+    path, created_at = request.path_params, None
+    named = {
+        "experiment_name": Named(path.get("name")),
+        "run_name": Named(path.get("name"), path.get("run_name")),
+        "run_id": Named(run_id=path.get("run_id")),
+    }.get(missing.field or "")
+    if named is not None:
+        account = caller_of(request).account
+        created_at = await created_later(service.pool, account, named, _time_of(moment))
+    at = text_of(moment.at_us)
+    message = f"at {at}, {missing.message}"
+    if created_at is not None:
+        what = "experiment" if missing.field == "experiment_name" else "run"
+        message = (
+            f"{what} {missing.value} did not exist at {at}: it was created at "
+            f"{time_json(created_at)}; ask about a later moment"
+        )
+    found = ResourceNotFoundError(message, field=missing.field)
+    found.value = missing.value
+    return found
+
+
+def _time_of(moment: Moment) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=max(moment.at_us, 0))
 
 
 async def _scopes(service: Service, account: str, about: ByName | ById | None) -> list[Scope]:

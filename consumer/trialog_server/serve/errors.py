@@ -10,6 +10,7 @@ RequestRefusedError                              its own: 401, 403, 404, 405, 40
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import TYPE_CHECKING, TypedDict
 
@@ -68,6 +69,9 @@ _STATUSES: tuple[tuple[type[TrialogError], int], ...] = (
     (ClientError, BAD_REQUEST),
     (WireError, BAD_REQUEST),
 )
+
+
+_HEX_PATTERN = re.compile(r"\^\[0-9a-f\]\{([0-9]+)\}\$")
 
 
 class ErrorDetailJSON(ErrorFacts):
@@ -162,6 +166,16 @@ def invalid_request(errors: Sequence[Mapping[str, object]]) -> ValidationError:
             field=field,
             value=value,
             limit=f"the fields of {OPENAPI_PATH}",
+        )
+    digits = _HEX_PATTERN.fullmatch(str(bounds.get("pattern")))
+    if digits is not None:
+        limit = f"{digits[1]} hex digits"
+        return ValidationError(
+            f"{field} is {shown(value)}, which is not {limit} (0-9 and a-f, no capitals); give it "
+            "whole, as the service has told it",
+            field=field,
+            value=value,
+            limit=limit,
         )
     hint = f"; see {OPENAPI_PATH} for what it may be"
     if isinstance(value, str) and "expected" in bounds:
