@@ -20,13 +20,20 @@ Colours: TypeAlias = Literal["light", "dark"]
 
 @asynccontextmanager
 async def looking_at(
-    browser: Browser, api: Api, colours: Colours = "light", address: str = "/"
+    browser: Browser,
+    api: Api,
+    colours: Colours = "light",
+    address: str = "/",
+    zone: str | None = None,
 ) -> AsyncIterator[tuple[Page, list[str]]]:
     """Open the page of a real server; give it with what goes wrong in it."""
     faults: list[str] = []
     async with open_socket(api.app) as port:
         page = await browser.new_page(
-            base_url=f"http://{LOOPBACK}:{port}", color_scheme=colours, locale="en-GB"
+            base_url=f"http://{LOOPBACK}:{port}",
+            color_scheme=colours,
+            locale="en-GB",
+            timezone_id=zone,
         )
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(

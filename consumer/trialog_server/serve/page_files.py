@@ -17,6 +17,7 @@ FILES: dict[str, tuple[str, str]] = {
     "/page/page.css": ("page.css", _STYLE),
     "/page/page.js": ("page.js", _SCRIPT),
     "/page/api.js": ("api.js", _SCRIPT),
+    "/page/moment.js": ("moment.js", _SCRIPT),
     "/page/nodes.js": ("nodes.js", _SCRIPT),
     "/page/experiments.js": ("experiments.js", _SCRIPT),
     "/page/run.js": ("run.js", _SCRIPT),

@@ -1,12 +1,17 @@
 // Questions to the service. The API key, where one is configured, lives in this tab only.
+// Each is asked as of the moment that is looked at; while its tables are made, it is asked again.
+
+import { moment, tellProgress, told } from "/page/moment.js";
 
 const KEY_NAME = "trialog-api-key";
+const AGAIN_MS = 1000;
 
 export class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, { code, message, value }) {
     super(message);
     this.status = status;
     this.code = code;
+    this.value = value;
   }
 }
 
@@ -22,7 +27,7 @@ async function request(path, options = {}) {
   try {
     response = await fetch(path, { ...options, headers });
   } catch {
-    throw new ApiError(0, "Unreachable", "The service cannot be reached. Is it running?");
+    throw new ApiError(0, { message: "The service cannot be reached. Is it running?" });
   }
   if (response.ok) return response;
   let error = { code: "Unknown", message: `The service answered ${response.status}.` };
@@ -31,7 +36,7 @@ async function request(path, options = {}) {
   } catch {
     // An answer without a JSON body: the status says it all.
   }
-  throw new ApiError(response.status, error.code, error.message);
+  throw new ApiError(response.status, error);
 }
 
 // Whole numbers beyond 2^53 become BigInt: a step or a parameter is shown as it is, not rounded.
@@ -41,11 +46,37 @@ function exact(_name, value, context) {
 }
 
 export async function getJson(path) {
-  return JSON.parse(await (await request(path)).text(), exact);
+  const asked = turn;
+  const found = JSON.parse(await (await answer(path)).text(), exact);
+  if (found.as_of && asked === turn) told(found.as_of);
+  return found;
 }
 
 export async function getBlob(path) {
-  return (await request(path)).blob();
+  return (await answer(path)).blob();
+}
+
+let turn = 0;
+
+// Another view is asked for: what waits for the one before is not asked again.
+export function nextTurn() {
+  turn += 1;
+}
+
+async function answer(path) {
+  const asOf = moment();
+  if (!asOf) return request(path);
+  const then = `${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams({ as_of: asOf })}`;
+  const asked = turn;
+  for (;;) {
+    try {
+      return await request(then);
+    } catch (error) {
+      if (error.code !== "SnapshotPending" || asked !== turn) throw error;
+      tellProgress(error.value);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
 }
 
 export function runsPath(experiment) {

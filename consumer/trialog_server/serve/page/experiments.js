@@ -1,6 +1,7 @@
 // The lists: experiments, and the runs of one.
 
 import { getJson, runsPath } from "/page/api.js";
+import { moment } from "/page/moment.js";
 import {
   button, droppedCalls, experimentHash, link, node, numeric, ownValue, row, runLink, status, table,
   time, valueText,
@@ -16,6 +17,10 @@ export async function experimentsView(token) {
   const query = new URLSearchParams({ max_results: PAGE_SIZE });
   if (token) query.set("next_token", token);
   const page = await getJson(`/api/v1/experiments?${query}`);
+  if (page.total === 0 && moment()) {
+    const none = "There was no experiment then.";
+    return { trail: [], content: [node("h1", {}, "Experiments"), node("p", {}, none)] };
+  }
   if (page.total === 0) {
     const content = [
       node("h1", {}, "Experiments"),
@@ -87,7 +92,8 @@ async function runsView(experiment, token) {
   const title = node("h1", {}, experiment, " ", node("small", {}, `${page.total} runs`));
   const trail = [experiment];
   if (page.runs.length === 0) {
-    return { trail, content: [title, node("p", {}, "This experiment has no runs.")] };
+    const none = moment() ? "This experiment had no runs then." : "This experiment has no runs.";
+    return { trail, content: [title, node("p", {}, none)] };
   }
   const { names: parameters, hidden: hiddenParameters } = columns(page.runs, "parameters");
   const { names: metrics, hidden: hiddenMetrics } = columns(page.runs, "metrics");

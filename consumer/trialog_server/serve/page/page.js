@@ -1,15 +1,17 @@
 // Shows the view that the address names: #/, #/experiments/NAME, #/runs/ID, #/compare?runs=ID,ID,
 // and those that MLflow's client prints: #/experiments/NUMBER, #/experiments/NUMBER/runs/ID.
 
-import { rememberKey } from "/page/api.js";
+import { nextTurn, rememberKey } from "/page/api.js";
 import { compareView } from "/page/compare.js";
 import { experimentsView, namedView } from "/page/experiments.js";
+import { followMoment, tellProgress } from "/page/moment.js";
 import { button, node } from "/page/nodes.js";
 import { runView } from "/page/run.js";
 
 const main = document.getElementById("main");
 const trail = document.getElementById("trail");
 let shown = 0;
+const turnsToMoment = followMoment(show);
 
 function route() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
@@ -49,7 +51,10 @@ function failure(error) {
 async function show() {
   // A slow answer of an earlier address must not replace a later one.
   const mine = ++shown;
+  nextTurn();
   main.setAttribute("aria-busy", "true");
+  // What was at one moment never stands under the time of another one.
+  if (turnsToMoment()) main.replaceChildren();
   let content;
   let steps = [];
   try {
@@ -58,6 +63,7 @@ async function show() {
     content = failure(error);
   }
   if (mine !== shown) return;
+  tellProgress("");
   trail.replaceChildren(...steps.flatMap((step) => [node("span", { class: "step" }, "/"), step]));
   const here = steps.at(-1);
   document.title = here ? `${here} · trialog` : "trialog";

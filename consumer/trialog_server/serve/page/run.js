@@ -5,6 +5,7 @@ import {
 } from "/page/api.js";
 import { artifactSections } from "/page/artifacts.js";
 import { drawMetric } from "/page/chart.js";
+import { moment } from "/page/moment.js";
 import {
   button, droppedCalls, experimentHash, facts, link, node, numeric, pagedSection, row, runLink,
   section, status, table, time, valueText,
@@ -14,8 +15,7 @@ const SUMMARY = ["last", "min", "max", "mean", "points", "last step"];
 
 export async function runView(runId) {
   const [run, durability, refusals, children] = await Promise.all([
-    getJson(runPath(runId)), getJson(durabilityPath(runId)), refusalsPage(runId),
-    childrenPage(runId),
+    getJson(runPath(runId)), durabilityOf(runId), refusalsPage(runId), childrenPage(runId),
   ]);
   const parameters = Object.entries(run.parameters);
   const content = [
@@ -29,7 +29,7 @@ export async function runView(runId) {
     ...artifactSections(run),
     pagedSection("Refused", ["code", "name", "value", "why", "when", "position in the log"],
       refusals, (token) => refusalsPage(runId, token)),
-    gapsSection(durability),
+    durability && gapsSection(durability),
   ];
   const experiment = link(experimentHash(run.experiment_name), run.experiment_name);
   return { trail: [experiment, run.run_name], content };
@@ -51,11 +51,16 @@ function factsOf(run, durability) {
     ["points", String(run.points)],
     ["refused by the rules", String(run.rejected_count)],
     ["events missing", String(run.missing_count)],
-    ["events", eventsText(durability)],
+    ["events", durability ? eventsText(durability) : "counted for the present alone"],
     ["calls dropped", String(droppedCalls(run))],
     ["id", node("code", {}, run.run_id)],
     ...Object.entries(run.tags).map(([key, tag]) => [`tag ${key}`, tag]),
   ].filter(([, fact]) => fact);
+}
+
+// How far the log is applied and sealed is a fact of the present, and cannot be asked about then.
+function durabilityOf(runId) {
+  return moment() ? null : getJson(durabilityPath(runId));
 }
 
 // How far the run's events are: one line of counts, the waiting ones being records of its partition.
