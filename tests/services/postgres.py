@@ -125,7 +125,7 @@ class PostgresServer:
         user, group = self._account or (None, None)
         program = Program(
             command=[
-                *(str(self._programs / "postgres"), "-D", str(self._data_dir)),
+                *(str(self._programs / "postgres"), "-D", str(self.data_dir)),
                 *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
             ],
             log_path=str(self._folder / "postgres.log"),
@@ -156,7 +156,8 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
-    def _data_dir(self) -> Path:
+    def data_dir(self) -> Path:
+        """Where its tables and its own log are; whoever has it on a disk of its own mounts that."""
         return self._folder / "data"
 
     def _find_programs(self) -> Path:
@@ -184,12 +185,12 @@ class PostgresServer:
 
     def _init_cluster(self) -> None:
         assert self._programs is not None
-        self._data_dir.mkdir(mode=0o700)
+        self.data_dir.mkdir(mode=0o700, exist_ok=True)
         password_path = self._folder / "password"
         password_path.write_text(self._password, encoding="utf-8")
         self._give_away(self._folder)
         command = [
-            *(str(self._programs / "initdb"), "-D", str(self._data_dir), "-U", "postgres"),
+            *(str(self._programs / "initdb"), "-D", str(self.data_dir), "-U", "postgres"),
             *("--auth=scram-sha-256", f"--pwfile={password_path}"),
             *("--encoding=UTF8", "--locale=C", "--no-sync"),
         ]
