@@ -6,6 +6,7 @@ the kernel. It is what a test compares the service with, and shares no code with
     call step 17          the call begins
     step 17 0.000004      it has returned, after so many seconds
     raised step 17 …      it has raised
+    promised applied 34 12  the first 34 calls that returned, 12 ticks with them, are in the tables
 
 Lines on standard input: `fork` forks a child that joins the run and logs into it, `exit` ends the
 program by `os._exit`, the end of the input lets it leave its run.
@@ -49,6 +50,13 @@ ROW_NAMES = 20
 """Metrics of a row of a program that fills its run."""
 
 FORKED_TICKS = 20
+
+ASK_S = 0.5
+ASK_PAUSE_S = 0.2
+"""A program that asks how safe its calls are waits so long for each answer, and then pauses."""
+
+STEADY_AT = 500
+"""From this step on a program's memory should stay as it is."""
 EXIT_STATUS = 7
 
 
@@ -64,6 +72,7 @@ class Part:
         rows: so many rows are logged at once, beyond the run's limit of points, and no steps.
         joins: the run is another program's.
         contests: it logs a parameter that all programs of the run log, each another value.
+        asks: beside that it asks again and again how safe its calls are.
     """
 
     url: str
@@ -76,6 +85,7 @@ class Part:
     rows: int = 0
     joins: bool = False
     contests: bool = False
+    asks: bool = False
 
     @property
     def ledger_path(self) -> Path:
@@ -101,9 +111,14 @@ class Part:
 
 
 class Ledger:
-    """A file of calls."""
+    """A file of calls.
+
+    Args:
+        part: whose.
+    """
 
     def __init__(self, part: Part) -> None:
+        self.returned = self.ticks = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._file = os.open(part.ledger_path, flags, 0o600)
         self.note(f"part {part.run_name} {part.mark or '-'}")
@@ -122,7 +137,13 @@ class Ledger:
         except Exception as exc:
             self.note(f"raised {what} {exc!r}")
             raise
-        self.note(f"{what} {time.perf_counter() - begun_s:.6f}")
+        self.note_returned(what, time.perf_counter() - begun_s)
+
+    def note_returned(self, what: str, seconds: float) -> None:
+        """Note that a call came back."""
+        self.note(f"{what} {seconds:.6f}")
+        self.returned += 1
+        self.ticks += what.startswith("tick ")
 
 
 def loss_at(step: int) -> float:
@@ -167,7 +188,7 @@ def contest(run: trialog.Run, ledger: Ledger, mark: str) -> None:
     except trialog.ParameterImmutableError:
         ledger.note("refused contested 0")
     else:
-        ledger.note("contested 0 0.0")
+        ledger.note_returned("contested 0", 0.0)
 
 
 def memory_bytes() -> int:
@@ -184,8 +205,33 @@ def log_rows(run: trialog.Run, ledger: Ledger, part: Part) -> None:
     for row in range(part.rows):
         with ledger.call(f"row {row}"):
             run.log_metrics({f"m{name}{part.mark}": float(row) for name in range(ROW_NAMES)}, row)
-    if part.rows:
-        ledger.note(f"memory {memory_bytes() - before}")
+    ledger.note(f"memory {memory_bytes() - before}")
+
+
+def keep_asking(run: trialog.Run, ledger: Ledger) -> None:
+    """Ask again and again how safe the calls are that have returned; note what was promised."""
+    while True:
+        try:
+            ask(run, ledger)
+        except Exception as exc:  # noqa: BLE001  to ask raises nothing, or that is a finding
+            ledger.note(f"raised ask 0 {exc!r}")
+            return
+        time.sleep(ASK_PAUSE_S)
+
+
+def ask(run: trialog.Run, ledger: Ledger) -> None:
+    """Ask once: of the log, of the service, and of what is sealed."""
+    returned = ledger.returned
+    if run.flush(ASK_S):
+        ledger.note(f"promised accepted {returned}")
+    returned, ticks = ledger.returned, ledger.ticks
+    with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(trialog.RunRejectedError):  # it is applied: some are refused
+            run.wait(ASK_S, stage="applied")
+        ledger.note(f"promised applied {returned} {ticks}")
+    told = run.durability()
+    if told.sealed.events:
+        ledger.note(f"promised sealed {told.sealed.events} {told.writer_id}")
 
 
 def fork(part: Part, mark: str) -> int:
@@ -241,21 +287,37 @@ def train(part: Part, ledger: Ledger, orders: Orders) -> None:
     run = part.run()
     with run:
         ledger.note(f"run {run.run_id}")
-        log_rows(run, ledger, part)
-        step = 0
+        if part.asks:
+            threading.Thread(target=keep_asking, args=(run, ledger), daemon=True).start()
+        if part.rows:
+            log_rows(run, ledger, part)
+        else:
+            log_steps(run, ledger, part, orders)
         while not orders.has_ended.is_set():
             orders.follow(part)
-            if part.rows == 0 and step < STEPS_MAX:
-                log_step(run, step, ledger, part)
-                step += 1
-            if part.rows or step >= STEPS_MAX or step % STEPS_PER_PAUSE == 0:
-                time.sleep(PAUSE_S)
+            time.sleep(PAUSE_S)
         orders.wait_children()
         ledger.note("call left 0")
     ledger.note("left 0 0.0")
     with contextlib.suppress(trialog.RunRejectedError):
         run.wait(60.0)
     ledger.note("applied")
+
+
+def log_steps(run: trialog.Run, ledger: Ledger, part: Part, orders: Orders) -> None:
+    """Log step by step until standard input ends; note how much memory that has cost at last."""
+    before = 0
+    for step in range(STEPS_MAX):
+        if orders.has_ended.is_set():
+            break
+        orders.follow(part)
+        if step == STEADY_AT:
+            before = memory_bytes()
+        log_step(run, step, ledger, part)
+        if (step + 1) % STEPS_PER_PAUSE == 0:
+            time.sleep(PAUSE_S)
+    if before:
+        ledger.note(f"memory {memory_bytes() - before}")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from trialog.client import Client, number
 from trialog_schemas.errors import ResourceNotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -56,6 +56,7 @@ class Trainer:
         names: of experiment and run.
         read: where the run is looked at, when that is another service.
         part: what it does, if that is more than to train a run of its own.
+        under: stands before the command, and ends in being it.
     """
 
     def __init__(
@@ -66,14 +67,16 @@ class Trainer:
         *,
         read: trialog.Session | None = None,
         part: Part | None = None,
+        under: Sequence[str] = (),
     ) -> None:
+        self._under = under
         self.experiment_name, self.run_name = names
         self.part = part or Part(session.url or "", session.kafka, str(folder), *names)
         self._client = Client((read or session).resolve())
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [sys.executable, trainer_program.__file__, self.part.to_json()]
+        command = [*self._under, sys.executable, trainer_program.__file__, self.part.to_json()]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.chaos.faults import FAULTS
 from tests.chaos.plants import PLANTS, hunt
 from tests.chaos.rounds import Outcome, Plan, plan_of, play
 from tests.chaos.stage import Stage
+from tests.chaos.table import FAULTS, impossible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -53,6 +55,7 @@ class Walk:
             "among": arguments.faults or [],
         }
         self._seed = arguments.seed
+        self._away_s = arguments.away_s
         for log in self._logs:
             plan_of(self._seed, self._number, log, **self._choice)  # such rounds can be planned
         if arguments.keep is not None:
@@ -72,7 +75,10 @@ class Walk:
     def _rounds_on(self, stage: Stage) -> Iterator[tuple[Plan, Outcome]]:
         for _ in range(ROUNDS_OF_A_STAGE):
             plan = plan_of(self._seed, self._number, stage.log, **self._choice)
+            plan = replace(plan, away_s=self._away_s)
             say(f"round {self._number} on {stage.log}: {', '.join(plan.faults)}")
+            for fault, why in plan.left_out.items():
+                say(f"  left out: {fault}: {why}")
             folder = self._kept / f"round-{self._number}"
             folder.mkdir()
             self._number += 1
@@ -91,15 +97,21 @@ class Walk:
 
 def hunt_all(names: Sequence[str]) -> int:
     """Plant bugs, one after the other; tell which were found."""
-    missed = []
+    missed, untried = [], 0
     for name in names:
+        without = impossible(PLANTS[name].faults)
+        if without:
+            say(f"planted {name}: not tried, {'; '.join(without.values())}")
+            untried += 1
+            continue
         say(f"planted {name}: {', '.join(PLANTS[name].faults)}")
         with tempfile.TemporaryDirectory(prefix="trialog-chaos-") as folder:
             checks = hunt([name], Path(folder), say)
         if not checks & PLANTS[name].found_by:
             missed.append(name)
             say("  NOT FOUND as what it is")
-    say(f"{len(names) - len(missed)} of {len(names)} planted bugs are found")
+    tried = len(names) - untried
+    say(f"{tried - len(missed)} of {tried} planted bugs are found, {untried} were not tried")
     return 1 if missed else 0
 
 
@@ -122,8 +134,15 @@ def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
     return read
 
 
+def end_everything(number: int, _frame: object) -> None:
+    """Leave every block, so that what was started ends; once, however often that is said."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 def main() -> int:
     """Walk as the command line says; tell what was found."""
+    signal.signal(signal.SIGTERM, end_everything)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -134,6 +153,7 @@ def main() -> int:
         "--faults", type=names_of(FAULTS), help=f"some of: {', '.join(sorted(FAULTS))}"
     )
     parser.add_argument("--length", type=int, default=6, help="faults of a round")
+    parser.add_argument("--away-s", type=float, help="seconds of what is away for long")
     parser.add_argument("--round", type=int, help="play this one alone")
     parser.add_argument("--keep", type=Path, help="folder for what is kept of findings")
     parser.add_argument(

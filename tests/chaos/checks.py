@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.chaos.ledgers import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tests.chaos.effects import RunEffects
     from tests.chaos.ledgers import Ledger
+    from tests.chaos.plain_spool import Hole
 
 CALL_S_MAX = 2.0
 """No log call may take longer, whatever becomes of the service."""
@@ -54,18 +55,131 @@ def logged(calls: Sequence[Call] | Mapping[Call, float]) -> list[Call]:
 
 
 def found(evidence: Evidence) -> list[Finding]:
-    """Every call that returned is in the log, but for those that the run itself counts as lost."""
+    """Every call that returned is in the log, but for those that the run itself counts as lost.
+
+    And for what damage to a spool has cost, and what a lost machine had not sent: of such a program
+    the log has the first calls, without a hole.
+    """
     in_log = set(evidence.effects.calls)
-    missing = [
-        call
-        for ledger in evidence.ledgers
-        for call in logged(ledger.returned)
-        if call not in in_log
+    missing: list[Call] = []
+    holes: list[Call] = []
+    for ledger in evidence.ledgers:
+        lacking = _lacking(ledger, in_log)
+        if ledger.is_lost:
+            calls = logged(ledger.returned)
+            last = set(calls[len(calls) - len(lacking) :])
+            holes += [call for call in lacking if call not in last]
+        else:
+            missing += lacking
+    findings = _finding("found", evidence, "calls are not in the log, and later ones are", holes)
+    if len(missing) != evidence.effects.dropped:
+        told = f"{evidence.effects.dropped} are told"
+        said = f"{len(missing)} returned calls are not in the log, {told}: {_shown(missing)}"
+        findings.append(Finding("found", evidence.run_name, said))
+    return findings
+
+
+def _lacking(ledger: Ledger, in_log: Collection[Call]) -> list[Call]:
+    calls = logged(ledger.returned)
+    return [call for call in calls if call not in in_log and call not in ledger.lacks]
+
+
+def told_in_place(evidence: Evidence) -> list[Finding]:
+    """What a full disk has cost is told where it happened: neither earlier nor later calls count.
+
+    The log has no names of such calls; each number that a writer tells stands between two calls.
+    """
+    by_mark = {ledger.mark: ledger for ledger in evidence.ledgers}
+    in_log = set(evidence.effects.calls)
+    findings = []
+    for writer, told in evidence.effects.told.items():
+        own = evidence.effects.by_writer.get(writer, [])
+        ledger = by_mark[own[0].mark] if own else None
+        if ledger is None:
+            continue  # all of its calls are lost: of that `found` knows all there is
+        place = {call: at for at, call in enumerate(ledger.begun)}
+        lacking = [place[call] for call in _lacking(ledger, in_log)]
+        for count, at in told:
+            least = sum(one < place[own[at - 1]] for one in lacking) if at else 0
+            most = sum(one < place[own[at]] for one in lacking) if at < len(own) else len(lacking)
+            if not least <= count <= most:
+                said = f"{count} lost calls are told where {least} to {most} are"
+                findings.append(Finding("told in place", evidence.run_name, said))
+    return findings
+
+
+def promised(evidence: Evidence) -> list[Finding]:
+    """Every call that was promised to be in the log, or in the tables, is in the log."""
+    in_log = set(evidence.effects.calls)
+    findings = []
+    for stage in ("accepted", "applied"):
+        broken = [
+            call
+            for ledger in evidence.ledgers
+            for call in logged(ledger.promised_calls(stage))
+            if call not in in_log
+        ]
+        said = f"calls were promised to be {stage} and are not in the log"
+        findings += _finding("promised", evidence, said, broken)
+    return findings
+
+
+def applied_early(
+    promises: Mapping[tuple[str, str], int], ticks: Mapping[tuple[str, str], int]
+) -> list[Finding]:
+    """What was promised to be applied is in the tables when they are looked at after that."""
+    return [
+        Finding("applied early", " ".join(key), f"{count} ticks are promised, {have} are there")
+        for key, count in sorted(promises.items())
+        if (have := ticks.get(key, 0)) < count
     ]
-    if len(missing) == evidence.effects.dropped:
-        return []
-    said = f"{len(missing)} returned calls are not in the log, {evidence.effects.dropped} are told"
-    return [Finding("found", evidence.run_name, f"{said}: {_shown(missing)}")]
+
+
+def sealed(
+    ledgers: Sequence[Ledger],
+    places: Mapping[str, Mapping[int, tuple[int, int]]],
+    sizes: Mapping[int, int],
+) -> list[Finding]:
+    """Every event that was promised to be sealed is covered by the newest checkpoint.
+
+    Args:
+        ledgers: of all programs.
+        places: by writer and seq the partition and offset of the event's first record.
+        sizes: of each partition how many records the checkpoint covers.
+    """
+    findings = []
+    for ledger in ledgers:
+        for writer, events in ledger.sealed.items():
+            beyond = [
+                seq
+                for seq in range(1, events + 1)
+                if (at := places.get(writer, {}).get(seq)) is None or at[1] >= sizes.get(at[0], 0)
+            ]
+            if beyond:
+                said = f"{len(beyond)} of {events} events are promised to be sealed and are not"
+                findings.append(Finding("sealed", f"{ledger.run_name}{ledger.mark}", said))
+    return findings
+
+
+def reported(
+    run_name: str, holes: Sequence[tuple[int, Hole]], told: Sequence[tuple[int, Hole]]
+) -> list[Finding]:
+    """What cannot be read of a damaged spool is told, byte by byte, and nothing else.
+
+    Zeros at the end of a hole may be left out: nothing tells them from what was never written.
+
+    Args:
+        run_name: whose spool.
+        holes: by segment what cannot be read.
+        told: by segment what was said to be unreadable.
+    """
+    places = [(segment, hole.start) for segment, hole in holes]
+    is_told = [(segment, hole.start) for segment, hole in told] == places and all(
+        hole.start < said.stop <= hole.stop
+        for (_, hole), (_, said) in zip(holes, told, strict=True)
+    )
+    said = f"{holes} cannot be read, {told} is told"
+    return [] if is_told else [Finding("reported", run_name, said)]
 
 
 def once(evidence: Evidence) -> list[Finding]:
@@ -78,6 +192,7 @@ def called(evidence: Evidence) -> list[Finding]:
     """No effect is without its call."""
     begun = {call for ledger in evidence.ledgers for call in ledger.begun}
     refused = {call for ledger in evidence.ledgers for call in ledger.refused}
+    refused |= {call for ledger in evidence.ledgers for call in ledger.lacks}
     invented = [call for call in evidence.effects.calls if call not in begun or call in refused]
     return _finding("called", evidence, "calls are in the log that nobody made", invented)
 
@@ -170,7 +285,7 @@ def _part(text: str | None, other: str | None) -> str:
 
 def of_run(evidence: Evidence) -> list[Finding]:
     """All that is checked of one run."""
-    checks = (found, once, called, in_order, right, ended)
+    checks = (found, told_in_place, promised, once, called, in_order, right, ended)
     return [finding for check in checks for finding in check(evidence)]
 
 

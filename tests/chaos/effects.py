@@ -27,14 +27,22 @@ class RunEffects:
     Args:
         calls: in the order of the log, each time it is there.
         wrong: what was logged with another value than the program gave, in words.
-        dropped: how many calls the run says that a full disk has cost it.
+        told: by writer each number of calls that it says a full disk has cost it so far, and how
+            many of its own calls are in the log before that.
+        by_writer: the calls of each writer, in the order of the log.
         endings: how often an owner ended it.
     """
 
     calls: list[Call] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    dropped: int = 0
+    told: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    by_writer: dict[str, list[Call]] = field(default_factory=dict)
     endings: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many calls a full disk has cost, as the writers of the run tell at last."""
+        return sum(told[-1][0] for told in self.told.values())
 
 
 def readable(entries: Iterable[Entry]) -> Iterator[tuple[Entry, PlainRecord | None]]:
@@ -54,23 +62,39 @@ def effects_of(records: Iterable[PlainRecord]) -> dict[str, RunEffects]:
             key = (record.run_id, record.writer_id, event.seq)
             if key not in seen:
                 seen.add(key)
-                _take(effects, event)
+                _take(effects, record.writer_id, event)
     return runs
 
 
-def _take(effects: RunEffects, event: PlainEvent) -> None:
+def places_of(
+    read: Iterable[tuple[Entry, PlainRecord | None]],
+) -> dict[str, dict[int, tuple[int, int]]]:
+    """Return by writer and seq where each event stands the first time: partition and offset."""
+    places: dict[str, dict[int, tuple[int, int]]] = {}
+    for entry, record in read:
+        if record is not None:
+            own = places.setdefault(record.writer_id, {})
+            for event in record.events:
+                own.setdefault(event.seq, (entry.partition, entry.offset))
+    return places
+
+
+def _take(effects: RunEffects, writer: str, event: PlainEvent) -> None:
+    own = effects.by_writer.setdefault(writer, [])
     if event.kind == "run_ended" and event.body["is_owner"]:
         effects.endings += 1
     if event.kind == "tags_set" and DROPPED_TAG in _mapping(event.body["tags"]):
-        effects.dropped = int(str(_mapping(event.body["tags"])[DROPPED_TAG]))
+        count = int(str(_mapping(event.body["tags"])[DROPPED_TAG]))
+        effects.told.setdefault(writer, []).append((count, len(own)))
         return
-    for call, is_right in _calls(event):
+    for call, is_right in calls_of(event):
         effects.calls.append(call)
+        own.append(call)
         if not is_right:
             effects.wrong.append(f"{call}: {event}"[:500])
 
 
-def _calls(event: PlainEvent) -> Iterator[tuple[Call, bool]]:
+def calls_of(event: PlainEvent) -> Iterator[tuple[Call, bool]]:
     """Yield the calls that an event tells of, and whether the values are the program's."""
     for row in event.rows:
         yield _call_of_row(row)

@@ -1,4 +1,4 @@
-"""The table of faults: what each does to a service under load, and what recovers from it.
+"""Faults: what each does to a service under load, and what recovers from it.
 
 A fault ends with everything mended that nobody else would mend: what is killed is started again,
 where the service does not do that by itself. What a fault leaves open is decided by the scene's
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ from tests.unit.schemas.run_model import Entered, Parameters
 from trialog_schemas.wire import partition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from tests.chaos.scene import Scene
     from tests.unit.schemas.run_model import Said
@@ -40,7 +39,6 @@ ROWS_OF_A_FULL_RUN = POINTS_MAX // ROW_NAMES + 3
 ROWS_WHILE_AWAY = 10_000
 """Some 2 MB in the spool, and 200,000 points."""
 
-FULL_DISK_BYTES = 400_000
 JOINING_MAX = 2
 """Programs that join a run: more would fill it."""
 
@@ -110,23 +108,6 @@ def fill_while_away(scene: Scene) -> None:
     for proxy in scene.stage.proxies.values():
         proxy.accept()
     scene.struck("network")
-
-
-def fill_disk(scene: Scene) -> None:
-    """The same where the disk of the spool has no room for it."""
-    folder = scene.folder / f"full-{len(scene.strikes)}"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={FULL_DISK_BYTES}", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        return  # only root may
-    try:
-        trainer = scene.start_filling(ROWS_OF_A_FULL_RUN, folder / "spool")
-        scene.struck("trainer")
-        trainer.tell_end()
-        trainer.process.wait(STEP_TIMEOUT_S)
-        scene.living.remove(trainer)
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
 def kill_worker(scene: Scene) -> None:
@@ -265,16 +246,25 @@ def hang_log(scene: Scene) -> None:
 
 def hang_postgres(scene: Scene) -> None:
     """SIGSTOP all of Postgres for some seconds."""
-    first = psutil.Process(scene.stage.service.postgres_pid)
-    family = [first, *first.children(recursive=True)]
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.suspend()
-    time.sleep(scene.rng.uniform(2.0, 6.0))
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.resume()
+    with suspended(scene.stage.service.postgres_pid):
+        time.sleep(scene.rng.uniform(2.0, 6.0))
     scene.struck("hang")
+
+
+@contextlib.contextmanager
+def suspended(pid: int) -> Iterator[None]:
+    """Stop a process and all below it for the time of the block."""
+    first = psutil.Process(pid)
+    family = [first, *first.children(recursive=True)]
+    try:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        yield
+    finally:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def stall_network(scene: Scene) -> None:
@@ -361,47 +351,3 @@ def leave_holes(scene: Scene) -> None:
     key = run_id_of(run)
     scene.stage.append(partition_of(key, PARTITIONS), key, [*values, values[0]])
     scene.struck("poison")
-
-
-FAULTS: dict[str, Callable[[Scene], None]] = {
-    strike.__name__: strike
-    for strike in (
-        kill_trainers,
-        exit_trainer,
-        interrupt_trainer,
-        fork_trainer,
-        join_run,
-        fill_run,
-        fill_while_away,
-        fill_disk,
-        kill_worker,
-        kill_all_workers,
-        kill_worker_in_transaction,
-        stop_worker_beyond_lease,
-        scale_workers,
-        kill_backend,
-        end_sessions,
-        kill_postgres,
-        kill_api,
-        kill_broker,
-        kill_everything,
-        hang_log,
-        hang_postgres,
-        stall_network,
-        reset_network,
-        lose_answers,
-        delay_network,
-        leave_network,
-        poison_some,
-        poison_much,
-        leave_holes,
-    )
-}
-"""Every fault by its name."""
-
-ON_KAFKA_ALONE = {"kill_broker"}
-
-
-def faults_of(log: str) -> list[str]:
-    """Return the names of the faults that can be done on a log, sorted."""
-    return sorted(name for name in FAULTS if log == "kafka" or name not in ON_KAFKA_ALONE)

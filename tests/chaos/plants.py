@@ -51,6 +51,10 @@ PLANTS: dict[str, Plant] = {
     "no_holes": _plant("leave_holes", "model gaps"),
     "one_point_more": _plant("fill_run", "model series,model refusals"),
     "no_refusals_shown": _plant("fill_run", "model refusals"),
+    "flush_before_the_answer": _plant("lose_machine lose_machine lose_machine", "promised"),
+    "applied_when_accepted": _plant("kill_all_workers kill_all_workers", "applied early"),
+    "sealed_when_applied": _plant("seal_log", "sealed"),
+    "trust_what_is_damaged": _plant(" ".join(["damage_spool"] * 4), "right,reported,synced"),
     "lose_the_neighbour_of_rubbish": _plant("poison_some poison_some", "model index"),
 }
 """Every planted bug."""

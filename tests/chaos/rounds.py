@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from tests.chaos import checks
 from tests.chaos.checks import Evidence, Finding
-from tests.chaos.effects import RunEffects, effects_of, readable
-from tests.chaos.faults import FAULTS, faults_of
+from tests.chaos.commands import sync, verify
+from tests.chaos.effects import RunEffects, effects_of, places_of, readable
 from tests.chaos.model import model_of, tables_found, told
+from tests.chaos.plain_log import EVENTS
 from tests.chaos.scene import Scene
+from tests.chaos.table import FAULTS, faults_of, impossible
 from tests.services.trialog import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tests.chaos.ledgers import Ledger
@@ -43,6 +45,8 @@ class Plan:
         trainers: so many programs log from the start.
         patience_s: so long everything may take to be applied.
         is_delivered_again: at last the whole log is read once more, over the live tables.
+        away_s: how long what is away for long is away; None leaves that to the seed.
+        left_out: faults that it would have and that this machine has no means for, with why.
     """
 
     seed: str
@@ -50,9 +54,19 @@ class Plan:
     trainers: int = 3
     patience_s: float = PATIENCE_S
     is_delivered_again: bool = False
+    away_s: float | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def plan_of(seed: int, number: int, log: str, *, faults: int, among: Sequence[str]) -> Plan:
+def plan_of(
+    seed: int,
+    number: int,
+    log: str,
+    *,
+    faults: int,
+    among: Sequence[str],
+    without: Mapping[str, str] | None = None,
+) -> Plan:
     """Return the plan of a round.
 
     Args:
@@ -61,9 +75,13 @@ def plan_of(seed: int, number: int, log: str, *, faults: int, among: Sequence[st
         log: where it is played.
         faults: how many.
         among: names to choose from; none are all that the log has.
+        without: what cannot be done here, and why; None looks.
+
+    Faults that this machine has no means for are left out of it afterwards: the seed gives the
+    others as it does elsewhere.
 
     Raises:
-        ValueError: the log has none of these faults, or none is asked for.
+        ValueError: the log has none of these faults, or the machine, or none is asked for.
     """
     rng = Random(f"{seed}/{log}/{number}")
     known = [name for name in faults_of(log) if not among or name in among]
@@ -71,11 +89,19 @@ def plan_of(seed: int, number: int, log: str, *, faults: int, among: Sequence[st
         raise ValueError(
             f"a round on {log} needs one fault at least, of {', '.join(faults_of(log))}"
         )
+    without = impossible(known) if without is None else without
+    if not set(known) - set(without):
+        raise ValueError("; ".join(f"{name}: {without[name]}" for name in known))
     chosen: list[str] = []
     while len(chosen) < faults:
         chosen += rng.sample(known, min(faults - len(chosen), len(known)))
     is_delivered_again = number % AGAIN_EVERY == 0
-    return Plan(f"{seed}/{log}/{number}", tuple(chosen), is_delivered_again=is_delivered_again)
+    return Plan(
+        f"{seed}/{log}/{number}",
+        tuple(name for name in chosen if name not in without),
+        is_delivered_again=is_delivered_again,
+        left_out={name: why for name, why in without.items() if name in chosen},
+    )
 
 
 @dataclass
@@ -106,6 +132,7 @@ def play(stage: Stage, plan: Plan, folder: Path, say: Callable[[str], None]) -> 
     name = "chaos-" + plan.seed.replace("/", "-")
     outcome = Outcome()
     scene = Scene(stage, folder, name, Random(plan.seed))
+    scene.away_s = plan.away_s
     try:
         _strike(scene, plan, outcome, say)
         stage.heal()
@@ -114,9 +141,13 @@ def play(stage: Stage, plan: Plan, folder: Path, say: Callable[[str], None]) -> 
         outcome.findings.append(Finding("went on", name, traceback.format_exc()))
         scene.kill_all()
         stage.heal()
+    except BaseException:  # the round is given up
+        scene.kill_all()
+        raise
+    outcome.findings += scene.findings
     outcome.findings += _quiet(stage, name, plan.patience_s)
     entries = stage.entries()
-    _check(stage, scene.ledgers(), entries, outcome)
+    _check(stage, scene, entries, outcome)
     if plan.is_delivered_again and not outcome.findings:
         outcome.findings += _deliver_again(stage)
     if outcome.findings:
@@ -145,9 +176,9 @@ def _strike(scene: Scene, plan: Plan, outcome: Outcome, say: Callable[[str], Non
 
 def _quiet(stage: Stage, name: str, patience_s: float) -> list[Finding]:
     """Send what the dead left, and wait until nothing moves any more."""
-    said = [stage.sync()]
+    said = [sync(stage)]
     if said[0]:
-        said.append(stage.sync())  # one that came while a spool's process was just ending
+        said.append(sync(stage))  # one that came while a spool's process was just ending
     findings = [Finding("synced", name, said[1])] if len(said) > 1 and said[1] else []
 
     def is_quiet() -> bool:
@@ -160,6 +191,15 @@ def _quiet(stage: Stage, name: str, patience_s: float) -> list[Finding]:
     return findings
 
 
+def sizes_in(checkpoint: Path | None) -> dict[int, int]:
+    """Return of each partition of events how many records a checkpoint covers, or nothing."""
+    if checkpoint is None:
+        return {}
+    text = json.loads(checkpoint.read_text(encoding="utf-8"))
+    partitions = text["statement"]["partitions"]
+    return {one["partition"]: one["records"] for one in partitions if one["topic"] == EVENTS}
+
+
 def ends_of(entries: Sequence[Entry]) -> dict[str, int]:
     """Return by partition the offset behind the last record."""
     ends: dict[str, int] = {}
@@ -169,8 +209,10 @@ def ends_of(entries: Sequence[Entry]) -> dict[str, int]:
     return ends
 
 
-def _check(stage: Stage, ledgers: list[Ledger], entries: Sequence[Entry], outcome: Outcome) -> None:
+def _check(stage: Stage, scene: Scene, entries: Sequence[Entry], outcome: Outcome) -> None:
     read = list(readable(entries))
+    ledgers = scene.ledgers()
+    outcome.findings += checks.sealed(ledgers, places_of(read), sizes_in(scene.checkpoint))
     effects = effects_of(record for _, record in read if record is not None)
     by_run: dict[str, list[Ledger]] = {}
     for ledger in ledgers:
@@ -187,7 +229,7 @@ def _check(stage: Stage, ledgers: list[Ledger], entries: Sequence[Entry], outcom
     outcome.findings += checks.like_the_model(
         told(model_of(read)), told(tables_found(stage.tables()))
     )
-    differing = stage.verify()
+    differing = verify(stage)
     if differing:
         outcome.findings.append(Finding("replay", stage.log, differing[:2000]))
 

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.acceptance.trainer_program import STEPS_MAX, Part
 from tests.acceptance.trainers import Trainer
+from tests.chaos.checks import applied_early
 from tests.chaos.ledgers import read_ledger
 from tests.services.trialog import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
     from random import Random
 
+    from tests.chaos.checks import Finding
     from tests.chaos.ledgers import Ledger
     from tests.chaos.stage import Stage
 
 ENTER_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 120.0
+ASKING_EVERY = 2
+"""Of so many programs one asks how safe its calls are."""
+
+LOOK_EVERY_S = 0.4
+"""How often the tables are held against what was promised to be in them."""
+
+PROMISE_BYTES = 128 * 1024
+"""Of a ledger's end, where its last promise stands if it is fresh."""
+
+_PROMISED = re.compile(rb"\npromised applied [0-9]+ ([0-9]+)(?=\n)")
+
 AHEAD_TICKS = 3
 """A program must have so many calls more applied than it had made when it was struck."""
 
@@ -43,6 +58,11 @@ class Scene:
         folder: takes the ledgers and what the programs say.
         experiment_name: one that no other round has.
         rng: decides everything that a fault leaves open.
+
+    Attributes:
+        away_s: how long something is away that is for long; None leaves that to the fault.
+        findings: what was found amid the round.
+        checkpoint: the newest one of this round, or None.
     """
 
     def __init__(self, stage: Stage, folder: Path, experiment_name: str, rng: Random) -> None:
@@ -52,6 +72,12 @@ class Scene:
         self.rng = rng
         self.living: list[Trainer] = []
         self.strikes: list[Strike] = []
+        self.away_s: float | None = None
+        self.findings: list[Finding] = []
+        self._started: list[Trainer] = []
+        self.checkpoint: Path | None = None
+        self._looked_at_s = 0.0
+        self._run_ids: dict[str, str] = {}
         self._count = 0
         session = stage.session
         self._part = Part(
@@ -69,7 +95,8 @@ class Scene:
         parts = []
         for _ in range(count):
             self._count += 1
-            parts.append(replace(self._part, run_name=f"run-{self._count}"))
+            is_asking = self._count % ASKING_EVERY == 1
+            parts.append(replace(self._part, run_name=f"run-{self._count}", asks=is_asking))
         return self._start(parts)
 
     def start_beside(self, owner: Trainer) -> Trainer:
@@ -79,27 +106,51 @@ class Scene:
         part = replace(self._part, run_name=owner.run_name, mark=mark, joins=True)
         return self._start([part])[0]
 
-    def start_filling(self, rows: int, spool_dir: Path | None = None) -> Trainer:
-        """Start a program that fills its run at once."""
+    def start_filling(
+        self, rows: int, spool_dir: Path | None = None, under: Sequence[str] = ()
+    ) -> Trainer:
+        """Start a program that fills its run at once.
+
+        Args:
+            rows: so many.
+            spool_dir: of its own, or None for that of all.
+            under: what stands before its command.
+        """
         self._count += 1
         part = replace(self._part, run_name=f"run-{self._count}", rows=rows)
         if spool_dir is not None:
             part = replace(part, spool_dir=str(spool_dir))
+        return self._start([part], under)[0]
+
+    def start_apart(self, spool_dir: Path) -> Trainer:
+        """Start a program whose spool nobody else looks at."""
+        self._count += 1
+        name = f"run-{self._count}"
+        part = replace(self._part, run_name=name, spool_dir=str(spool_dir), asks=True)
         return self._start([part])[0]
 
-    def _start(self, parts: Iterable[Part]) -> list[Trainer]:
+    def _start(self, parts: Iterable[Part], under: Sequence[str] = ()) -> list[Trainer]:
         session = self.stage.session
         started = [
-            Trainer(session, self.folder, (part.experiment_name, part.run_name), part=part)
+            Trainer(
+                session, self.folder, (part.experiment_name, part.run_name), part=part, under=under
+            )
             for part in parts
         ]
         for trainer in started:
             trainer.__enter__()
         self.living += started
+        self._started += started
         for trainer in started:
             what = f"{trainer.run_name}{trainer.part.mark} is entered"
             wait_until(trainer.has_run, what, ENTER_TIMEOUT_S)
+            self._run_ids[trainer.run_name] = trainer.noted().run_id or ""
         return started
+
+    def spool_dir_of(self, trainer: Trainer) -> Path:
+        """Return the folder in which a program has its spool."""
+        assert trainer.part.spool_dir is not None
+        return Path(trainer.part.spool_dir)
 
     def keep_load(self) -> None:
         """See to it that somebody logs: programs that have come to their last step only wait."""
@@ -139,11 +190,34 @@ class Scene:
         """
         strike = self.strikes[-1]
         while time.monotonic() < strike.at_s + timeout_s:
+            promises = self._promises()
             ticks = self.stage.applied_ticks()
+            if ticks and not self.findings:  # else postgres is away, or the first tells enough
+                self.findings += applied_early(promises, ticks)
             if all(ticks.get(key, 0) >= goal for key, goal in strike.goals.items()):
                 return time.monotonic() - strike.at_s
             time.sleep(0.02)
         return None
+
+    def _promises(self) -> dict[tuple[str, str], int]:
+        """Return how many ticks the living programs were promised to be applied, now and then."""
+        if time.monotonic() < self._looked_at_s + LOOK_EVERY_S:
+            return {}
+        self._looked_at_s = time.monotonic()
+        promises = {}
+        for trainer in self.living:
+            if trainer.part.asks:
+                with trainer.part.ledger_path.open("rb") as file:
+                    file.seek(max(file.seek(0, os.SEEK_END) - PROMISE_BYTES, 0))
+                    found = _PROMISED.findall(file.read())
+                if found:
+                    promises[self._run_ids[trainer.run_name], ""] = int(found[-1])
+        return promises
+
+    def note(self, trainer: Trainer, line: str) -> None:
+        """Add a line to the ledger of a program that has ended."""
+        with trainer.part.ledger_path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
     def tell(self, trainer: Trainer, order: str) -> None:
         """Give a program an order."""
@@ -168,7 +242,7 @@ class Scene:
 
     def kill_all(self) -> None:
         """End what still runs, when a round is given up."""
-        for trainer in self.living:
+        for trainer in self._started:
             trainer.kill()
 
     def ledgers(self) -> list[Ledger]:

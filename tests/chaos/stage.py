@@ -8,9 +8,6 @@ worker, and a proxy before the API.
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,6 +20,7 @@ from tests.acceptance.faulty import Faulty
 from tests.chaos.plain_log import CATALOG, EVENTS, Entry
 from tests.integration.projection_bench import EVERYTHING
 from tests.services.blocking import run_blocking
+from tests.services.disks import mount_small, unmount
 from tests.services.errors import ServiceUnavailableError
 from tests.services.kafka import KafkaBroker
 from tests.services.postgres import PostgresServer
@@ -43,6 +41,9 @@ PARTITIONS = 4
 """Of the events topic."""
 
 SHARED_TIMEOUT_S = 60.0
+
+DISK_BYTES = 800_000_000
+"""Of the disk that Postgres has for itself; what is not written takes no memory."""
 
 
 _INSERT = """
@@ -87,6 +88,7 @@ class Stage:
         self.log = log
         self.broker: KafkaBroker | None = None
         self.postgres: PostgresServer | None = None
+        self.disk: Path | None = None
         self.proxies: dict[str, Proxy] = {}
         self.extra_workers: list[ServiceProcess] = []
         self._stack = contextlib.ExitStack()
@@ -111,7 +113,9 @@ class Stage:
             self.broker = stack.enter_context(KafkaBroker())
             proxy = Proxy(self.broker.proxied_address, port=self.broker.proxy_port)
             self.proxies["kafka"] = stack.enter_context(proxy)
-            self.postgres = stack.enter_context(PostgresServer())
+            server = PostgresServer()
+            self._mount(stack, server.data_dir)
+            self.postgres = stack.enter_context(server)
             self.proxies["postgres"] = stack.enter_context(Proxy(self.postgres.address))
             kafka = self.proxies["kafka"].address
             self.service: TrialogService = ClusterService(
@@ -120,12 +124,29 @@ class Stage:
         else:
             limit = ("--limit", f"points_max={POINTS_MAX}")
             self.service = TrialogService(self.folder, *limit)
+            self._mount(stack, self.service.data_dir)
         stack.enter_context(self.service)
         host, port = self.service.url.removeprefix("http://").split(":")
         self.proxies["http"] = stack.enter_context(Proxy((host, int(port))))
         self.second = stack.enter_context(self.new_worker())
+        stack.callback(self._end_extra_workers)
         self.faulty = Faulty(self.service, self.broker)
+        # Its disk is small, and half of what it may keep of its own log would fill that.
+        self.faulty.query("ALTER SYSTEM SET max_wal_size = '96MB'")
+        self.faulty.query("SELECT pg_reload_conf()")
         wait_until(self.is_shared, "two workers share the work", SHARED_TIMEOUT_S)
+
+    def _mount(self, stack: contextlib.ExitStack, folder: Path) -> None:
+        """Give Postgres a disk of its own, where that can be done."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if mount_small(folder, DISK_BYTES):
+            self.disk = folder
+            stack.callback(unmount, folder)
+
+    def _end_extra_workers(self) -> None:
+        for worker in self.extra_workers:
+            worker.stop()
+        self.extra_workers = []
 
     @property
     def session(self) -> trialog.Session:
@@ -165,8 +186,22 @@ class Stage:
 
     def is_away(self) -> bool:
         """Tell whether Postgres does not answer."""
+        return self._fails("SELECT 1")
+
+    def has_no_room_for_rows(self) -> bool:
+        """Tell whether a table cannot grow."""
+        return self._fails(
+            "CREATE TEMP TABLE more AS SELECT repeat(md5(i::text), 9) FROM "
+            "generate_series(1, 9999) AS i"
+        )
+
+    def has_no_room_for_changes(self) -> bool:
+        """Use up a file of Postgres' own log; tell whether there is no other, which ends it."""
+        return self._fails("SELECT pg_switch_wal()")
+
+    def _fails(self, statement: str) -> bool:
         try:
-            self.faulty.query("SELECT 1")
+            self.faulty.query(statement)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return True
         return False
@@ -177,9 +212,7 @@ class Stage:
             proxy.delay(0.0)
             proxy.resume()
             proxy.accept()
-        for worker in self.extra_workers:
-            worker.stop()
-        self.extra_workers = []
+        self._end_extra_workers()
         if self.broker is not None and not self.broker.is_running:
             self.broker.start()
         if self.postgres is not None and not self.postgres.is_running:
@@ -189,39 +222,6 @@ class Stage:
             self.service.start()
         wait_until(lambda: not self.is_away(), "postgres answers", SHARED_TIMEOUT_S)
         self.restart_second()
-
-    def sync(self) -> str:
-        """Send what dead programs left, as a user does; return what is said if it comes to that."""
-        environment = {
-            "TRIALOG_URL": str(self.session.url),
-            "TRIALOG_SPOOL_DIR": str(self.session.spool_dir),
-        }
-        if self.service.kafka is not None:
-            environment["TRIALOG_KAFKA"] = self.service.kafka
-        done = subprocess.run(
-            [sys.executable, "-m", "trialog", "sync"],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return "" if done.returncode == 0 else done.stdout + done.stderr
-
-    def verify(self) -> str:
-        """Replay the log beside the live tables; return what is said if they are not equal."""
-        arguments = ["--json"]
-        if isinstance(self.service, ClusterService):
-            arguments += ["--postgres", self.service.postgres_url]
-            arguments += ["--kafka", str(self.service.kafka)]
-        else:
-            arguments += ["--data-dir", str(self.service.data_dir)]
-        done = subprocess.run(
-            [sys.executable, "-m", "trialog_server", "verify", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return "" if done.returncode == 0 else done.stdout + done.stderr
 
     def entries(self) -> list[Entry]:
         """Return the whole log, read without the product's reader."""

@@ -14,6 +14,7 @@ from tests.chaos.effects import RunEffects, effects_of, readable
 from tests.chaos.ledgers import Call, Ledger, parse_ledger
 from tests.chaos.model import model_of, told
 from tests.chaos.plain_log import EVENTS, Entry, read_record
+from tests.chaos.plain_spool import Hole
 from tests.integration.partition_model import Call as Logged
 from tests.integration.projection_bench import Sender, run_id_of
 from tests.unit.schemas.run_model import Entered, Left, Parameters, Points, Tags
@@ -88,10 +89,84 @@ def test_log_that_holds_other_calls_is_noticed(check: str, calls: tuple[Call, ..
 def test_lost_calls_are_fine_only_if_the_run_tells_their_exact_number() -> None:
     """A full disk may cost calls, and the count is part of the promise."""
     lossy = evidence(calls=(STEP,))
-    assert checks.found(lossy._replace(effects=replace(lossy.effects, dropped=2))) == []
-    for count in (1, 3):
-        effects = replace(lossy.effects, dropped=count)
-        assert checks_of(checks.found(lossy._replace(effects=effects))) == {"found"}
+    for count, is_fine in ((1, False), (2, True), (3, False)):
+        effects = replace(lossy.effects, told={"w": [(count, 1)]}, by_writer={"w": [STEP]})
+        assert (not checks.found(lossy._replace(effects=effects))) is is_fine
+
+
+@pytest.mark.parametrize(
+    ("told", "is_fine"),
+    [
+        ([(1, 1), (2, 3)], True),
+        ([(1, 3), (2, 3)], True),
+        ([(0, 1), (2, 3)], True),
+        ([(2, 1), (2, 3)], False),
+        ([(0, 2), (2, 3)], False),
+    ],
+)
+def test_lost_calls_are_told_where_they_were_lost(
+    told: list[tuple[int, int]], *, is_fine: bool
+) -> None:
+    """Of five calls the second and the last are lost, of which the first two numbers tell."""
+    calls = [Call("tick", number, "") for number in range(5)]
+    lines = [f"{what}tick {call.number} 0.1" for call in calls for what in ("call ", "")]
+    there = [calls[0], calls[2], calls[3]]
+    effects = RunEffects(there, told={"w": told}, by_writer={"w": there})
+    lossy = Evidence("run-1", [parse_ledger(["part run-1 -", *lines])], effects)
+    assert (not checks.told_in_place(lossy)) is is_fine
+
+
+def test_damaged_spool_lacks_exactly_what_the_damage_costs() -> None:
+    """What was hit is not in the log, what was not is."""
+    assert checks.of_run(evidence("lacks tick 0", calls=(STEP, NEXT))) == []
+    assert checks_of(checks.of_run(evidence("lacks tick 0"))) == {"called"}
+    assert checks_of(checks.of_run(evidence("lacks tick 0", calls=(NEXT,)))) == {"found"}
+
+
+def test_lost_machine_costs_its_last_calls_and_none_that_were_promised() -> None:
+    """The log has the first ones, without a hole."""
+    assert checks.of_run(evidence("lost", calls=(STEP,))) == []
+    assert checks_of(checks.of_run(evidence("lost", calls=(STEP, NEXT)))) == {"found"}
+    for stage in ("accepted", "applied 9"):
+        name, *rest = stage.split(" ")
+        line = " ".join(["promised", name, "2", *rest])
+        assert checks.of_run(evidence("lost", line, calls=(STEP, TICK))) == []
+        assert checks_of(checks.of_run(evidence("lost", line, calls=(STEP,)))) == {"promised"}
+
+
+def test_tables_that_lack_what_was_promised_to_be_in_them_are_noticed() -> None:
+    """More is fine."""
+    key = ("0190abab", "")
+    assert checks.applied_early({key: 3}, {key: 3}) == checks.applied_early({}, {key: 1}) == []
+    assert checks_of(checks.applied_early({key: 3}, {key: 2})) == {"applied early"}
+    assert checks_of(checks.applied_early({key: 3}, {})) == {"applied early"}
+
+
+def test_event_that_no_checkpoint_covers_is_not_sealed() -> None:
+    """Two events in the records 4 and 6 of a partition."""
+    ledgers = [parse_ledger([*LEDGER, "promised sealed 2 w"])]
+    places = {"w": {1: (3, 4), 2: (3, 6)}}
+    assert checks.sealed(ledgers, places, {3: 7}) == []
+    for sizes in ({3: 6}, {2: 9}, {}):
+        assert checks_of(checks.sealed(ledgers, places, sizes)) == {"sealed"}
+    assert checks_of(checks.sealed(ledgers, {}, {3: 7})) == {"sealed"}
+
+
+@pytest.mark.parametrize(
+    ("told", "is_fine"),
+    [
+        ([(1, Hole(40, 80))], True),
+        ([(1, Hole(40, 64))], True),
+        ([], False),
+        ([(2, Hole(40, 80))], False),
+        ([(1, Hole(48, 80))], False),
+        ([(1, Hole(40, 88))], False),
+        ([(1, Hole(40, 80)), (1, Hole(96, 104))], False),
+    ],
+)
+def test_damage_is_told_byte_by_byte(told: list[tuple[int, Hole]], *, is_fine: bool) -> None:
+    """Its end may lack zeros; nothing else."""
+    assert (not checks.reported("run-1", [(1, Hole(40, 80))], told)) is is_fine
 
 
 def test_run_that_was_left_is_ended_once() -> None:

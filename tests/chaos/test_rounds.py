@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import statistics
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.chaos.checks import SHOWN_MAX
-from tests.chaos.faults import FAULTS, ROWS_WHILE_AWAY, faults_of
+from tests.chaos.faults import ROWS_WHILE_AWAY
 from tests.chaos.ledgers import read_ledger
 from tests.chaos.plants import PLANTS, hunt
 from tests.chaos.rounds import Plan, plan_of, play
 from tests.chaos.stage import Stage
+from tests.chaos.table import FAULTS, NEEDS, faults_of, impossible
+from tests.services.trialog import is_alive, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +27,8 @@ if TYPE_CHECKING:
     from tests.chaos.ledgers import Ledger
 
 SHORT_ROUNDS = {
-    "embedded": ("lose_answers", "kill_everything", "fill_while_away", "fill_disk"),
-    "kafka": ("join_run", "kill_trainers", "kill_backend"),
+    "embedded": ("lose_answers", "kill_everything", "fill_while_away", "fill_disk", "damage_spool"),
+    "kafka": ("join_run", "kill_trainers", "lose_machine", "kill_backend"),
 }
 """What the tests of single faults do not do together."""
 
@@ -37,7 +44,9 @@ def test_short_round_finds_nothing(log: str, tmp_path: Path) -> None:
     (tmp_path / "stage").mkdir()
     (tmp_path / "round").mkdir()
     said: list[str] = []
-    plan = Plan(f"short/{log}", SHORT_ROUNDS[log], trainers=2)
+    faults = SHORT_ROUNDS[log]
+    without = impossible(faults)
+    plan = Plan(f"short/{log}", tuple(one for one in faults if one not in without), trainers=2)
     with Stage(tmp_path / "stage", log) as stage:
         outcome = play(stage, plan, tmp_path / "round", said.append)
     assert outcome.findings == [], said
@@ -75,14 +84,58 @@ def test_planted_bugs_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("log", ["embedded", "kafka"])
 def test_plan_follows_from_seed_log_and_number(log: str) -> None:
     """The same is the same, another is another; only what is asked for is in it."""
-    plan = plan_of(1, 2, log, faults=6, among=[])
-    assert plan == plan_of(1, 2, log, faults=6, among=[])
-    assert plan != plan_of(2, 2, log, faults=6, among=[])
-    assert plan != plan_of(1, 3, log, faults=6, among=[])
+    plan = plan_of(1, 2, log, faults=6, among=[], without={})
+    assert plan == plan_of(1, 2, log, faults=6, among=[], without={})
+    assert plan != plan_of(2, 2, log, faults=6, among=[], without={})
+    assert plan != plan_of(1, 3, log, faults=6, among=[], without={})
     assert len(set(plan.faults)) == 6
     assert set(plan.faults) <= set(faults_of(log))
     few = plan_of(1, 2, log, faults=SHOWN_MAX, among=["kill_api"])
     assert few.faults == ("kill_api",) * SHOWN_MAX
+
+
+def test_fault_that_a_machine_has_no_means_for_is_left_out_of_the_plan_and_named() -> None:
+    """The others are those of the same seed elsewhere; a plan of nothing else is refused."""
+    whole = plan_of(1, 2, "kafka", faults=6, among=[], without={})
+    less = plan_of(1, 2, "kafka", faults=6, among=[], without={whole.faults[2]: "not root"})
+    assert less.faults == whole.faults[:2] + whole.faults[3:]
+    assert less.left_out == {whole.faults[2]: "not root"}
+    with pytest.raises(ValueError, match="fill_disk: not root"):
+        plan_of(1, 2, "kafka", faults=6, among=["fill_disk"], without={"fill_disk": "not root"})
+    assert set(NEEDS) <= set(FAULTS)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.slow(reason="starts a whole service and programs that log to it, and ends them")
+def test_walk_that_is_ended_by_sigterm_ends_all_that_it_has_started(tmp_path: Path) -> None:
+    """Programs, workers, service and Postgres; also what is stopped or unreachable just then."""
+    command = [sys.executable, "-m", "tests.chaos", "--log", "embedded", "--keep", str(tmp_path)]
+    command += ["--faults", "stop_worker_beyond_lease", "--minutes", "9"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as walk:
+        wait_until(lambda: any(tmp_path.rglob("*.ledger")), "programs are started", 60.0)
+        wait_until(lambda: is_somebody_stopped(walk.pid), "the fault is under way", 60.0)
+        started = [one for one in psutil.process_iter() if is_of(one, walk.pid, tmp_path)]
+        walk.terminate()
+        _, said = walk.communicate(timeout=60.0)
+    assert walk.returncode == 128 + signal.SIGTERM, said
+    assert len(started) > len(("up", "worker", "worker", "postgres", "program", "program"))
+    assert not [one for one in started if is_alive(one.pid) and one.is_running()]
+
+
+def is_somebody_stopped(pid: int) -> bool:
+    """Tell whether a process below one is stopped by a signal."""
+    below = psutil.Process(pid).children(recursive=True)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any(one.status() == psutil.STATUS_STOPPED for one in below)
+    return False
+
+
+def is_of(process: psutil.Process, pid: int, folder: Path) -> bool:
+    """Tell whether a process is below another, or works in a folder."""
+    with contextlib.suppress(psutil.Error):
+        is_below = pid in {parent.pid for parent in process.parents()}
+        return is_below or any(str(folder) in argument for argument in process.cmdline())
+    return False
 
 
 def test_every_planted_bug_has_a_round_that_can_be_played() -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import bisect
 import random
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chaos.checks import reported
+from tests.chaos.effects import effects_of
+from tests.chaos.loss_faults import damage
+from tests.chaos.plain_log import read_record
+from tests.chaos.plain_spool import Hole, pieces_of
 from tests.unit.producer.spools import events_of, new_folder, points_of
 from trialog.spool import Spool
 from trialog.spool_format import EVENT, POINT, ROW, SEGMENT_HEAD, SegmentScan
@@ -109,3 +115,29 @@ def _check_report(folder: SpoolFolder, raw: bytes, rng: random.Random) -> None:
         found = points_of(events_of(list(reader.records())))
         assert all(set(points) <= set(whole[name]) for name, points in found.items()), place
         assert found == whole or reader.lost, place
+
+
+@pytest.mark.slow(reason="damages and reads a spool of 64 KiB again and again")
+def test_damage_costs_what_the_format_says_and_the_reader_tells_every_byte_of_it(
+    tmp_path: Path,
+) -> None:
+    """Cut or with wrong bits: what stands before, between and behind is given, nothing else."""
+    folder = new_folder(tmp_path)
+    filled(folder)
+    path = folder.segment_path(1)
+    raw = path.read_bytes()
+    whole = Counter(call for piece in pieces_of(raw) for call in piece.calls)
+    for seed in range(25):
+        path.write_bytes(raw)
+        cost = damage(path, random.Random(seed))
+        reader = StreamReader(folder, is_checked=True)
+        records = [read_record(record.value) for record in reader.records()]
+        (effects,) = effects_of(record for record in records if record is not None).values()
+        assert Counter(effects.calls) == Counter(
+            {call: times for call, times in whole.items() if call not in cost.calls}
+        ), seed
+        told = [
+            (one.segment, Hole(one.damage.start, one.damage.start + one.damage.size))
+            for one in reader.lost
+        ]
+        assert reported("", [(1, hole) for hole in cost.holes], told) == [], seed

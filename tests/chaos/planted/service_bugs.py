@@ -25,6 +25,7 @@ from trialog_server.project.lease import Leases
 from trialog_server.project.partition import PartitionProjection
 from trialog_server.project.rows import Rows
 from trialog_server.project.worker import Worker
+from trialog_server.read import durability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -215,6 +216,16 @@ def lose_the_neighbour_of_rubbish() -> None:
     PartitionProjection.apply = skipping  # type: ignore[method-assign]
 
 
+def sealed_when_applied() -> None:
+    """What is in the tables counts as sealed."""
+    progress = durability.LogProgress
+
+    def hasty(partition: Any, applied: int, _sealed: int, sealed_at: Any) -> Any:
+        return progress(partition, applied, applied, sealed_at)
+
+    durability.LogProgress = hasty  # type: ignore[assignment,misc]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -230,5 +241,6 @@ BUGS: dict[str, Callable[[], None]] = {
         one_point_more,
         no_refusals_shown,
         lose_the_neighbour_of_rubbish,
+        sealed_when_applied,
     )
 }
