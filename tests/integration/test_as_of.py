@@ -289,6 +289,9 @@ async def test_what_was_not_there_then_is_said_with_its_time(
         later = text_of(history.at_us)
         await history.command(RunDeleted(RUNS[0]))
         last = text_of(history.at_us)
+        # Tables of the experiment, by which questions about single runs are answered as well.
+        for moment in (before, early):
+            await history.get("/experiments/digits/runs", moment)
         for path, as_of, sentence in (
             ("experiments/digits", before, "experiment 'digits' did not exist at"),
             ("experiments/digits/runs", before, "experiment 'digits' did not exist at"),
