@@ -18,8 +18,9 @@ TRIALOG := $(BIN)/python -c 'import signal; signal.signal(signal.SIGINT, signal.
 # Runs an installer whose words matter only when it fails; after Ctrl-C nothing of it is shown.
 quietly = said=$$($(1) 2>&1) || { rc=$$?; printf '%s\n' "$$said" >&2; exit $$rc; }
 
-# Every command runs in this checkout's own environment, whatever the caller's shell has set.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Every command runs in this checkout's own environment, whatever the caller's shell has set. Without
+# compiled code on the disk every process that a test starts would compile trialog anew.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up test lint types fmt bench chaos pins install clean
 

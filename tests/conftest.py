@@ -35,6 +35,8 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         # Ignored here all the same, but by a handler, which no program inherits.
         signal.signal(signal.SIGHUP, lambda *_: None)
+    # Else each of hundreds of programs compiles trialog anew: up to a second of work.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in tuple(os.environ):
         if name.startswith("TRIALOG_") and not name.startswith("TRIALOG_TEST_"):
             del os.environ[name]
