@@ -16,7 +16,6 @@ from trialog.file_lock import FileLock
 from trialog_schemas.errors import ResourceNotFoundError, UnavailableError
 from trialog_server.log.base import topic_partitions
 from trialog_server.log.embedded import EmbeddedLog
-from trialog_server.log.kafka import KafkaLog
 from trialog_server.postgres.address import WRONG_ADDRESS, first_use
 from trialog_server.postgres.embedded import EmbeddedPostgres
 from trialog_server.postgres.migrate import has_this_version, is_first, migrate
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from trialog_server.archive.reading import Archive
     from trialog_server.log.base import Log
+    from trialog_server.log.kafka import KafkaLog
     from trialog_server.postgres.pool import Pool
     from trialog_server.settings import ServerSettings
 
@@ -67,6 +67,9 @@ def _archive_at(address: str) -> Archive:
 
 
 async def _open_kafka(bootstrap: str, events_partitions: int) -> KafkaLog:
+    # A process on the embedded log starts without what it takes to speak to a broker.
+    from trialog_server.log.kafka import KafkaLog  # noqa: PLC0415
+
     try:
         return await KafkaLog.open(bootstrap, events_partitions=events_partitions)
     except UnavailableError as exc:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trialog.transports.http import HttpTransport
-from trialog.transports.kafka import KafkaTransport
-from trialog.transports.kafka_producer import ProducerSettings
-from trialog.transports.kafka_words import say_once_of_ours
 
 if TYPE_CHECKING:
     from trialog.settings import Endpoint
@@ -22,5 +19,10 @@ def new_transport(endpoint: Endpoint) -> Transport:
     """Return the way to the log that the session names."""
     if endpoint.kafka is None:
         return HttpTransport(endpoint)
+    # A program that logs by HTTP never needs them, and aiokafka is a fifth of `import trialog`.
+    from trialog.transports.kafka import KafkaTransport  # noqa: PLC0415
+    from trialog.transports.kafka_producer import ProducerSettings  # noqa: PLC0415
+    from trialog.transports.kafka_words import say_once_of_ours  # noqa: PLC0415
+
     say_once_of_ours()
     return KafkaTransport(endpoint.kafka, ProducerSettings(give_up_s=KAFKA_GIVE_UP_S))
