@@ -52,8 +52,10 @@ export function table(heads, rows) {
   );
 }
 
-// A head is a text, or {text, group, numeric}: heads of one group stand under its name.
+// A head is a text, or {text, group, numeric}: heads of one group stand under its name. One without
+// a text is no head.
 function head(it) {
+  if (it === "") return node("td");
   return node("th", { scope: "col", class: it.numeric ? "number" : null }, it.text ?? it);
 }
 
@@ -63,7 +65,7 @@ function groupsOf(heads) {
   for (const { group = "" } of heads) {
     const last = cells.at(-1);
     if (last?.textContent === group) last.colSpan += 1;
-    else cells.push(node("th", group ? { scope: "colgroup" } : {}, group));
+    else cells.push(group ? node("th", { scope: "colgroup" }, group) : node("td"));
   }
   return [node("tr", { class: "groups" }, ...cells)];
 }

@@ -39,13 +39,14 @@ function decoded(path) {
 
 function failure(error) {
   const message = node("p", { class: "error", role: "alert" }, error.message);
-  if (error.status !== 401) return [message];
+  const title = node("h1", {}, "This cannot be shown");
+  if (error.status !== 401) return [title, message];
   const input = node("input", { type: "password", "aria-label": "API key", autocomplete: "off" });
   const use = () => {
     rememberKey(input.value);
     show();
   };
-  return [message, node("p", {}, input, " ", button("Use this key", use))];
+  return [title, message, node("p", {}, input, " ", button("Use this key", use))];
 }
 
 async function show() {
