@@ -1,8 +1,9 @@
-"""Kafka clients that are given up while they connect leave no connection open."""
+"""Kafka clients that are given up leave no connection open, and end nobody but themselves."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import time
 import warnings
@@ -12,13 +13,16 @@ import pytest
 
 from tests.integration.log_stores import BYTES_MAX, KafkaStore, partition_of_run
 from trialog.transports.kafka_producer import ReliableProducer
+from trialog_schemas.errors import UnavailableError
 from trialog_schemas.wire import EVENTS_TOPIC
-from trialog_server.log.kafka import KafkaLog
+from trialog_server.log.base import Partition
+from trialog_server.log.kafka import KafkaLog, KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.services.kafka import Broker
+    from tests.services.kafka import Broker, KafkaBroker
+    from trialog_server.log.base import LogReader
 
 pytestmark = pytest.mark.kafka
 
@@ -55,6 +59,42 @@ async def test_reader_given_up_while_it_connects_leaves_no_connection(kafka_brok
                 await reader.close()
 
         assert await give_up_at_every_moment(fetch) == 0
+
+
+async def test_reader_of_a_broker_that_is_away_for_long_goes_on_when_it_is_back(
+    private_kafka: KafkaBroker,
+) -> None:
+    """Its client, given up amid the pause behind a failed fetch, does not end the worker."""
+    settings = KafkaSettings(bootstrap=private_kafka.bootstrap, answer_timeout_s=1.0)
+    log = await KafkaLog.open(private_kafka.bootstrap, settings=settings)
+    reader = log.reader()
+    try:
+        reader.assign({Partition(EVENTS_TOPIC, 0): 0})
+        assert await reader.fetch(bytes_max=BYTES_MAX, wait_s=0.1) == {}
+        private_kafka.kill()
+        with pytest.raises(UnavailableError):
+            await fetch_until_it_fails(reader)
+        private_kafka.start()
+        await fetch_until_it_answers(reader)
+    finally:
+        await reader.close()
+        await log.close()
+
+
+async def fetch_until_it_answers(reader: LogReader) -> None:
+    """Read a log again and again until its broker is there."""
+    async with asyncio.timeout(30.0):
+        while True:
+            with contextlib.suppress(UnavailableError):
+                assert await reader.fetch(bytes_max=BYTES_MAX, wait_s=0.1) == {}
+                return
+
+
+async def fetch_until_it_fails(reader: LogReader) -> None:
+    """Read an idle log for as long as its broker seems to be there."""
+    async with asyncio.timeout(30.0):
+        while True:
+            await reader.fetch(bytes_max=BYTES_MAX, wait_s=0.1)
 
 
 async def test_log_given_up_while_it_opens_leaves_no_connection(kafka_broker: Broker) -> None:
