@@ -105,7 +105,7 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        self._stack.__exit__(kind, error, trace)
 
     def _open(self, stack: contextlib.ExitStack) -> None:
         kafka = None

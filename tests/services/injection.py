@@ -50,15 +50,16 @@ def failing_from_start(calls: str, when: str = "1+", error: str = "EIO") -> list
 
 
 @contextmanager
-def failing(pids: Sequence[int], calls: str, paths: Sequence[Path] = ()) -> Iterator[Injection]:
+def failing(
+    pids: Sequence[int], calls: str, paths: Sequence[Path] = (), *, follows: bool = True
+) -> Iterator[Injection]:
     """Have system calls of processes fail with EIO for the time of the block.
-
-    So do those of the processes that they start meanwhile.
 
     Args:
         pids: the processes; some may end meanwhile.
         calls: names of system calls, with commas between.
         paths: only calls on these files.
+        follows: also those of their other threads, and of what they start meanwhile.
 
     Raises:
         ServiceUnavailableError: strace is not there, or may not attach.
@@ -68,7 +69,16 @@ def failing(pids: Sequence[int], calls: str, paths: Sequence[Path] = ()) -> Iter
     with tempfile.TemporaryDirectory(prefix="trialog-strace-") as folder:
         noted, said = Path(folder) / "noted", Path(folder) / "said"
         noted.touch()
-        command = ["strace", "-f", "-o", str(noted), "-e", "signal=none", "-e", f"trace={calls}"]
+        command = [
+            "strace",
+            *(["-f"] if follows else []),
+            "-o",
+            str(noted),
+            "-e",
+            "signal=none",
+            "-e",
+            f"trace={calls}",
+        ]
         command += ["-e", f"inject={calls}:error=EIO"]
         command += [part for path in paths for part in ("-P", str(path))]
         command += [part for pid in pids for part in ("-p", str(pid))]
