@@ -183,7 +183,12 @@ def compare_runs(
 @cli.command(epilog=_LANGUAGE)
 @_experiment
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="[default: OUTPUT's ending]")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="the file to write")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="the file to write; - is standard output",
+)
 @click.option("--filter", "where", help="params.lr > 0.1 and metrics.loss.min < 0.5")
 @click.option("--order-by", help="metrics.accuracy DESC")
 @click.option("--force", is_flag=True, help="replace OUTPUT if it exists")

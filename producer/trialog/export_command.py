@@ -1,7 +1,8 @@
 """What `trialog export` does: asks for all runs page by page, and puts a whole file in place.
 
 The file is written under another name and gets its own when it is complete: whatever happens,
-nothing half-written stands under that name.
+nothing half-written stands under that name. What goes to standard output goes there when it is
+complete, for the same reason.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import sys
 import tempfile
 import threading
 import uuid
@@ -25,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from trialog.compare import search_pages
 from trialog.export_formats import FORMATS, Columns, write_csv, write_json, write_parquet
-from trialog.output import echo
+from trialog.output import copy, echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 _ENDING_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 """Beside the terminal's Ctrl-C, which is KeyboardInterrupt anyway."""
 
+STANDARD_OUTPUT = Path("-")
+"""The name that stands for standard output, as in other programs; `./-` cannot be told from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Export:
@@ -46,7 +51,7 @@ class Export:
         experiment: the name of an experiment.
         where, order_by: which runs, and in which order; None is all, newest first.
         format: one of FORMATS; None takes the ending of the output's name.
-        output: the file.
+        output: the file, or STANDARD_OUTPUT.
         is_forced: replace the file if there is one.
     """
 
@@ -65,8 +70,14 @@ def run_export(client: Client, export: Export, *, as_json: bool) -> None:
         click.ClickException: the file exists, cannot be written, or its format needs a package.
         ClientError: the service refuses the question or cannot be reached.
     """
+    kind = _format_of(export)
+    if export.output == STANDARD_OUTPUT:
+        count, size = _write_standard_output(client, export, kind)
+        with contextlib.suppress(OSError):  # the runs are out; nobody has to hear how many
+            click.echo(_summary(client, export, (kind, count, size), as_json=as_json), err=True)
+        return
     # Through links: what is replaced is the file they lead to.
-    kind, output = _format_of(export), Path(os.path.realpath(export.output))
+    output = Path(os.path.realpath(export.output))
     try:
         _check_place(output, is_forced=export.is_forced)
         count = _write(client, export, kind, output)
@@ -74,19 +85,33 @@ def run_export(client: Client, export: Export, *, as_json: bool) -> None:
         raise click.ClickException(
             f"{export.output} cannot be written: {exc.strerror or exc}"
         ) from exc
-    size = output.stat().st_size
-    if as_json:
-        told = {"experiment": export.experiment, "runs": count, "format": kind}
-        if client.as_of is not None:
-            told["as_of"] = client.as_of
-        said = orjson.dumps({**told, "output": str(export.output), "bytes": size}).decode()
-    else:
-        said = f"{count} runs exported to {export.output}, {decimal(size)}"
-    echo(said)
+    echo(_summary(client, export, (kind, count, output.stat().st_size), as_json=as_json))
+
+
+def _summary(client: Client, export: Export, done: tuple[str, int, int], *, as_json: bool) -> str:
+    """Say what was written: its format, how many runs, how many bytes."""
+    kind, count, size = done
+    if not as_json:
+        where = "standard output" if export.output == STANDARD_OUTPUT else export.output
+        return f"{count} runs exported to {where}, {decimal(size)}"
+    told = {"experiment": export.experiment, "runs": count, "format": kind}
+    if client.as_of is not None:
+        told["as_of"] = client.as_of
+    return orjson.dumps({**told, "output": str(export.output), "bytes": size}).decode()
 
 
 def _format_of(export: Export) -> str:
     kind = export.format or export.output.suffix.removeprefix(".").lower()
+    is_standard_output = export.output == STANDARD_OUTPUT
+    if is_standard_output and export.format is None:
+        raise click.ClickException(
+            f"standard output has no name that tells a format; give --format {', '.join(FORMATS)}"
+        )
+    if is_standard_output and kind == "parquet" and sys.stdout.isatty():
+        raise click.ClickException(
+            "Parquet is no text and is not written to a terminal; direct standard output to a "
+            "file or a program, or give --format csv"
+        )
     if kind not in FORMATS:
         raise click.ClickException(
             f"{export.output} does not end in one of {', '.join(FORMATS)}; give --format"
@@ -122,6 +147,22 @@ def _write(client: Client, export: Export, kind: str, output: Path) -> int:
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+def _write_standard_output(client: Client, export: Export, kind: str) -> tuple[int, int]:
+    """Write all runs to standard output; return how many they are, and how many bytes."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix="trialog-export-") as file, _progress() as show:
+            count = _write_runs(file, kind, _runs(client, export, show))
+            size = file.tell()
+            file.seek(0)
+            copy(file)
+    except OSError as exc:
+        raise click.ClickException(
+            f"{tempfile.gettempdir()} cannot be written: {exc.strerror or exc}; name another "
+            "folder for what is not whole yet in TMPDIR"
+        ) from exc
+    return count, size
 
 
 @contextlib.contextmanager

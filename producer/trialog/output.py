@@ -5,11 +5,17 @@ A reader that has left ends the command quietly. A full disk or a closed output 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import shutil
 import sys
+from typing import IO, TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CLOSED = "standard output is closed; direct it to a file, or to /dev/null"
 
@@ -25,10 +31,29 @@ def echo(content: str | bytes, *, status: int = 0) -> None:
         Exit: the reader has left.
         ClickException: the output takes nothing.
     """
+    with _open_output(status):
+        click.echo(content)
+
+
+def copy(file: IO[bytes]) -> None:
+    """Print what is left of a file, as it is.
+
+    Raises:
+        Exit: the reader has left.
+        ClickException: the output takes nothing.
+    """
+    with _open_output(0):
+        shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _open_output(status: int) -> Iterator[None]:
+    """Turn what becomes of standard output amid the block into an end of the command."""
     if sys.stdout is None:
         raise click.ClickException(CLOSED)
     try:
-        click.echo(content)
+        yield
     except BrokenPipeError as exc:
         drop_output()
         raise click.exceptions.Exit(status) from exc

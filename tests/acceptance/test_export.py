@@ -122,6 +122,47 @@ def test_parquet_has_typed_columns(filled: tuple[str, str], tmp_path: Path) -> N
 
 # L3
 @ON_ONE_LOG
+def test_dash_is_standard_output(
+    filled: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a file would hold, byte for byte, for another program; the summary stands beside it."""
+    url, experiment = filled
+    monkeypatch.chdir(tmp_path)
+    for kind in ("csv", "json", "parquet"):
+        path = tmp_path / f"runs.{kind}"
+        assert export(url, experiment, "--output", path).exit_code == 0
+        done = export(url, experiment, "--output", "-", "--format", kind)
+        assert (done.exit_code, done.stdout_bytes) == (0, path.read_bytes())
+        assert done.stderr.startswith(f"{BULK + 2} runs exported to standard output, ")
+        path.unlink()
+    told = export(url, experiment, "--output", "-", "--format", "csv", "--json").stderr
+    assert json.loads(told)["runs"] == BULK + 2
+    no_format = refused(tmp_path, export(url, experiment, "--output", "-"))
+    assert no_format.endswith("no name that tells a format; give --format csv, json, parquet")
+    nobody = export(url, "nobody", "--output", "-", "--format", "csv")
+    assert (nobody.exit_code, nobody.stdout) == (1, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+# L3
+def test_parquet_is_not_written_to_a_terminal() -> None:
+    """Bytes that steer a terminal are refused before anything is asked; no service is needed."""
+    controller, terminal = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "trialog", "export", "e", "--output", "-", "--format", "parquet"],
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(terminal)
+    os.close(controller)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: Parquet is no text and is not written to a terminal; ")
+
+
+# L3
+@ON_ONE_LOG
 def test_existing_file_stays_without_force(filled: tuple[str, str], tmp_path: Path) -> None:
     """It is replaced as a whole with it, also where the name is a link."""
     target, link = tmp_path / "runs.json", tmp_path / "newest.json"
