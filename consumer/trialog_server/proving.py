@@ -11,7 +11,6 @@ from trialog_server.commands import (
     data_dir_option,
     file_type,
     kafka_option,
-    partitions_option,
     plain_errors,
     postgres_option,
     run_whole,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 @kafka_option
 @postgres_option
 @archive_option
-@partitions_option
 @click.option(
     "--checkpoint", "path", type=file_type, required=True, help="file that `checkpoint` wrote"
 )

@@ -38,16 +38,19 @@ POOL_CLOSE_S = 5
 
 
 @contextlib.asynccontextmanager
-async def open_log(settings: ServerSettings, pool: Pool) -> AsyncIterator[Log]:
+async def open_log(
+    settings: ServerSettings, pool: Pool, *, creates: bool = True
+) -> AsyncIterator[Log]:
     """Give the log of the settings: Kafka, or the embedded one in this database.
 
-    Where there is an archive, what the log has dropped is read from that.
+    Where there is an archive, what the log has dropped is read from that. Topics are made where
+    they are missing, unless `creates` says that a log must be there.
     """
     opened: Log
     if settings.kafka is None:
         opened = await EmbeddedLog.open(pool, events_partitions=settings.events_partitions)
     else:
-        opened = await _open_kafka(settings.kafka, settings.events_partitions)
+        opened = await _open_kafka(settings.kafka, settings.events_partitions, creates=creates)
     if settings.archive is not None:
         from trialog_server.archive.archived_log import ArchivedLog  # noqa: PLC0415
 
@@ -66,12 +69,12 @@ def _archive_at(address: str) -> Archive:
     return Archive(open_place(address))
 
 
-async def _open_kafka(bootstrap: str, events_partitions: int) -> KafkaLog:
+async def _open_kafka(bootstrap: str, events_partitions: int, *, creates: bool) -> KafkaLog:
     # A process on the embedded log starts without what it takes to speak to a broker.
     from trialog_server.log.kafka import KafkaLog  # noqa: PLC0415
 
     try:
-        return await KafkaLog.open(bootstrap, events_partitions=events_partitions)
+        return await KafkaLog.open(bootstrap, events_partitions=events_partitions, creates=creates)
     except UnavailableError as exc:
         raise UnavailableError(
             f"kafka at {bootstrap} cannot be reached ({exc.__cause__ or exc}); start it, or check "
@@ -131,6 +134,7 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
     Raises:
         UnavailableError: Postgres or the log cannot be reached, or the tables of the service that
             runs are not those of this version.
+        ResourceNotFoundError: that Kafka has no log of trialog.
     """
     if settings.postgres is None and not (settings.data_dir / "postgres").is_dir():
         raise UnavailableError(
@@ -155,7 +159,7 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
         pool = await stack.enter_async_context(pool_at(dsn, pool_settings))
         if is_served:
             await _check_tables(pool)
-        opened = await stack.enter_async_context(open_log(settings, pool))
+        opened = await stack.enter_async_context(open_log(settings, pool, creates=False))
         await opened.bounds(topic_partitions(opened))  # an archive of another log is said here
         yield dsn, opened
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner
 
 import trialog
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tests.services.kafka import Broker
+    from tests.services.kafka import Broker, KafkaBroker
 
 LEASED = "SELECT count(*) FROM trialog.leases WHERE owner IS NOT NULL"
 
@@ -111,6 +112,38 @@ def test_kafka_that_does_not_answer_is_named_in_one_line(postgres_url: str, tmp_
     for line in lines:
         assert f"Error: kafka at {address} cannot be reached" in line
         assert line.endswith("start it, or check the address in --kafka or TRIALOG_KAFKA")
+
+
+# L3
+@pytest.mark.slow(reason="starts a broker of its own")
+def test_commands_that_only_read_make_no_topics_at_a_mistyped_address(
+    private_kafka: KafkaBroker, postgres_url: str, tmp_path: Path
+) -> None:
+    """A broker without trialog is named, and is as it was; `up` and `api` make what they need."""
+    flags = ["--postgres", postgres_url, "--kafka", private_kafka.bootstrap]
+    key, output = ["--key", str(tmp_path / "key"), "--new-key"], str(tmp_path / "checkpoint")
+    lines = refused(
+        ["rebuild", *flags],
+        ["archive", *flags, "--to", str(tmp_path / "archive")],
+        ["checkpoint", *flags, *key, "--output", output],
+    )
+    for line in lines:
+        assert f"there are no trialog topics at {private_kafka.bootstrap}" in line
+    with ServiceProcess("verify", *flags) as verifying:
+        assert verifying.wait_ended(60.0) == 3
+    assert "there are no trialog topics" in verifying.output[-1]
+    assert run_blocking(topics_of(private_kafka.bootstrap)) == []
+    assert not (tmp_path / "archive").exists()
+
+
+async def topics_of(bootstrap: str) -> list[str]:
+    """Return the topics of a broker."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        return [str(topic) for topic in await admin.list_topics()]
+    finally:
+        await admin.close()
 
 
 @pytest.mark.parametrize(

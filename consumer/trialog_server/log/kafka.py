@@ -17,19 +17,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.errors import OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
+from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import OffsetOutOfRangeError
 
 from trialog.transports.kafka_client import start_client, stop_client
 from trialog.transports.kafka_producer import (
     KAFKA_AWAY,
-    RECORD_OVERHEAD_BYTES,
     ProducerSettings,
     ReliableProducer,
 )
 from trialog_schemas.errors import UnavailableError
-from trialog_schemas.limits import RECORD_BYTES_MAX
-from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, Position
+from trialog_schemas.wire import Position
 from trialog_server.log.base import (
     LAPTOP_PARTITIONS,
     LogRecord,
@@ -39,6 +37,7 @@ from trialog_server.log.base import (
     partition_for,
     share_bytes,
 )
+from trialog_server.log.kafka_admin import administrating, away, ensure_topics, find_topics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -51,15 +50,6 @@ FETCH_BYTES_MAX = 8_388_608
 PARTITION_FETCH_BYTES_MAX = 4_194_304
 """Bytes of one partition in an answer, so that a long one does not fill it alone."""
 
-_TOPIC_CONFIGS = {
-    "cleanup.policy": "delete",
-    "retention.ms": "-1",
-    "retention.bytes": "-1",
-    "message.timestamp.type": "LogAppendTime",
-    "max.message.bytes": str(RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES),
-    "compression.type": "producer",
-}
-_BROKER_DEFAULT = -1
 _US_PER_MS = 1000
 
 
@@ -116,6 +106,7 @@ class KafkaLog:
         *,
         events_partitions: int = LAPTOP_PARTITIONS,
         settings: KafkaSettings | None = None,
+        creates: bool = True,
     ) -> Self:
         """Create the topics where missing and learn how many partitions they have.
 
@@ -124,14 +115,18 @@ class KafkaLog:
             events_partitions: used when the events topic is created; an existing one keeps its
                 number, because a run must not move to another partition.
             settings: how long to try, and under which names.
+            creates: make topics that are missing; who only reads makes none.
 
         Raises:
             UnavailableError: no broker answers.
+            ResourceNotFoundError: topics are missing, and none are made.
         """
         chosen = replace(settings or KafkaSettings(), bootstrap=bootstrap)
         # Three answers: whom to ask, the topics created, the topics described.
-        async with _administrating(chosen, answers=3) as admin:
-            return cls(chosen, await _ensure_topics(admin, chosen, events_partitions))
+        async with administrating(chosen, answers=3) as admin:
+            if creates:
+                return cls(chosen, await ensure_topics(admin, chosen, events_partitions))
+            return cls(chosen, await find_topics(admin, chosen))
 
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         """Store the records on every in-sync replica; return their positions."""
@@ -209,7 +204,7 @@ class KafkaLog:
             for one, end in ends.items()
         }
         # Three answers: whom to ask, who leads the partitions, the records removed.
-        async with _administrating(self._settings, answers=3) as admin:
+        async with administrating(self._settings, answers=3) as admin:
             await admin.delete_records(
                 asked, timeout_ms=round(self._settings.answer_timeout_s * 1000)
             )
@@ -432,68 +427,3 @@ def _log_record(partition: Partition, record: ConsumerRecord[bytes, bytes]) -> L
     return LogRecord(
         partition, record.offset, record.timestamp * _US_PER_MS, key, record.value or b""
     )
-
-
-@contextlib.asynccontextmanager
-async def _administrating(
-    settings: KafkaSettings, *, answers: int
-) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Give an administrator's connection for as long as so many answers may take."""
-    async with away(settings), asyncio.timeout(answers * settings.answer_timeout_s):
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=settings.bootstrap,
-            client_id=settings.client_id,
-            request_timeout_ms=round(settings.answer_timeout_s * 1000),
-        )
-        await start_client(admin.start(), admin.close)
-        try:
-            yield admin
-        finally:
-            await stop_client(admin.close())
-
-
-async def _ensure_topics(
-    admin: AIOKafkaAdminClient, settings: KafkaSettings, events_partitions: int
-) -> dict[str, int]:
-    wanted = {CATALOG_TOPIC: 1, EVENTS_TOPIC: events_partitions}
-    names = {topic: settings.topic_prefix + topic for topic in wanted}
-    answer = await admin.create_topics(
-        [
-            NewTopic(
-                name=names[topic],
-                num_partitions=partitions,
-                replication_factor=_BROKER_DEFAULT,
-                replica_assignments={},  # aiokafka takes the broker's default only beside it
-                topic_configs=_TOPIC_CONFIGS,
-            )
-            for topic, partitions in wanted.items()
-        ]
-    )
-    for name, code, *_ in answer.topic_errors:
-        error = for_code(code)
-        if code and error is not TopicAlreadyExistsError:
-            raise error(f"topic {name} cannot be created")
-    while True:
-        described = await admin.describe_topics(list(names.values()))
-        counts = {item["topic"]: len(item["partitions"]) for item in described}
-        # A new topic is known to the controller first; a moment later to the broker asked.
-        if all(counts.get(name) for name in names.values()):
-            return {topic: counts[name] for topic, name in names.items()}
-        await asyncio.sleep(0.05)
-
-
-@contextlib.asynccontextmanager
-async def away(settings: KafkaSettings) -> AsyncIterator[None]:
-    """Turn every error that means "Kafka is away" into `UnavailableError`."""
-    try:
-        yield
-    except OffsetOutOfRangeError:
-        raise
-    except KAFKA_AWAY as exc:
-        reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
-        raise UnavailableError(
-            f"kafka at {settings.bootstrap} cannot be reached now ({reason}); it is tried again, "
-            "nothing is lost",
-            field="bootstrap",
-            value=settings.bootstrap,
-        ) from exc
