@@ -25,7 +25,7 @@ from trialog_server.artifacts import ArtifactStore
 from trialog_server.log.memory import MemoryLog
 from trialog_server.serve.access import AccessPolicy
 from trialog_server.serve.app import build_app
-from trialog_server.serve.server import TimedHeadProtocol, server_config
+from trialog_server.serve.server import CLOSE_TIMEOUT_S, TimedHeadProtocol, server_config
 from trialog_server.serve.service import Terms
 
 if TYPE_CHECKING:
@@ -85,13 +85,17 @@ async def open_api(
 
 @asynccontextmanager
 async def open_socket(
-    app: Starlette, http: type[H11Protocol] = TimedHeadProtocol
+    app: Starlette, http: type[H11Protocol] = TimedHeadProtocol, stop_s: int = CLOSE_TIMEOUT_S
 ) -> AsyncIterator[int]:
-    """Serve the application by uvicorn on a free port of this machine and give the port."""
+    """Serve the application by uvicorn on a free port of this machine and give the port.
+
+    When the block ends, requests that are under way may take `stop_s` more.
+    """
     listener = socket.socket()
     listener.bind((LOOPBACK, 0))
     listener.listen()  # connections wait here until the server takes them
     config = server_config(app, http=http)
+    config.timeout_graceful_shutdown = stop_s
     config.lifespan = "off"  # whoever made the application has it on already
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve(sockets=[listener]))

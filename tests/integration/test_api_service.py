@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
+from http.client import HTTPConnection
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,8 @@ import structlog
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from tests.integration.api_service import open_api
+from tests.integration.api_service import open_api, open_socket
+from tests.services.ports import LOOPBACK
 from tests.services.postgres import fresh_database
 from trialog_schemas.errors import TrialogError
 from trialog_schemas.wire import EVENTS_TOPIC
@@ -97,6 +100,36 @@ async def test_openapi_describes_every_route(api: Api) -> None:
     schemas = document["components"]["schemas"]
     assert "RunPageJSON" in schemas
     assert not [name for name in schemas if "__" in name]  # two classes of one name
+
+
+# L1
+async def test_requests_that_wait_when_the_service_stops_are_to_be_sent_again(api: Api) -> None:
+    """503 with the time to wait, also for a client of MLflow; no defect, no trace in the log."""
+    paths = ["/api/v1/waits", "/api/2.0/mlflow/waits"]
+    arrived = asyncio.Semaphore(0)
+
+    async def wait(_request: Request) -> None:
+        arrived.release()
+        await asyncio.Event().wait()
+
+    def ask(port: int, path: str) -> tuple[int, str | None, str]:
+        with contextlib.closing(HTTPConnection(LOOPBACK, port)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.headers["Retry-After"], answer.read().decode()
+
+    assert isinstance(api.app, FastAPI)
+    api.app.router.routes.extend(Route(path, wait) for path in paths)
+    with structlog.testing.capture_logs() as logged:
+        async with open_socket(api.app, stop_s=1) as port:
+            asking = [asyncio.create_task(asyncio.to_thread(ask, port, path)) for path in paths]
+            for _ in paths:
+                await arrived.acquire()
+        native, mlflow = await asyncio.gather(*asking)
+    assert native[:2] == mlflow[:2] == (503, "1")
+    assert '{"error":{"code":"ServiceUnavailable","message":"the service stops' in native[2]
+    assert '"error_code":"TEMPORARILY_UNAVAILABLE"' in mlflow[2]
+    assert logged == []
 
 
 async def test_unknown_route_and_method_are_typed_errors(api: Api) -> None:

@@ -79,6 +79,27 @@ def point(run_id: str, number: int) -> dict[str, object]:
     return {"run_id": run_id, "key": "m", "value": number, "timestamp": 5, "step": number}
 
 
+# L5
+async def test_telemetry_counts_what_clients_write(api: Api, tables: Pool) -> None:
+    """Each request that is recorded is a record over HTTP, a command of the catalog too."""
+    assert tables is not None
+
+    async def counted() -> tuple[float, float]:
+        lines = (await api.client.get("/metrics")).text.splitlines()
+        told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        records = told.get('trialog_ingest_records_total{outcome="accepted"}', 0)
+        return float(records), float(told["trialog_ingest_bytes_total"])
+
+    before = await counted()
+    run_id = await new_run(api)
+    created = await counted()
+    assert created[0] - before[0] == 2  # the catalog's record, and the run's
+    assert (await post(api, "/runs/log-metric", **point(run_id, 1))).status_code == 200
+    logged = await counted()
+    assert logged[0] - created[0] == 1
+    assert before[1] < created[1] < logged[1]
+
+
 async def points_of(tables: Pool, run_id: str) -> int:
     """Return how many points a run has."""
     found = await tables.fetchval("SELECT points FROM run_states WHERE run_id = $1", run_id)

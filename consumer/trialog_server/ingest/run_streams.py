@@ -28,7 +28,7 @@ from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, next_record, strea
 from trialog_server.log.base import NewRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trialog_schemas.events import CatalogBody, Rejection, RunBody
     from trialog_schemas.wire import Position, StreamEnd
@@ -73,16 +73,19 @@ class RunStreams:
     Args:
         log: where events go.
         user: who acts, `user@host`, in the streams of runs.
+        on_append: told the bytes of each record that the log has taken.
     """
 
     def __init__(
         self,
         log: Log,
         user: str,
+        on_append: Callable[[int], None] = lambda _size: None,
         streams_max: int = STREAMS_MAX,
         kept_bytes_max: int = KEPT_BYTES_MAX,
     ) -> None:
         self._log = log
+        self._on_append = on_append
         self._user = user
         self._streams_max = streams_max
         self._kept_bytes_max = kept_bytes_max
@@ -161,11 +164,12 @@ class RunStreams:
         """
         start = stream_start(account, user, NIL_ID, new_id())
         value, _ = next_record(start, [(at_us, body)])
-        (position,) = await self._log.append([NewRecord(CATALOG_TOPIC, account, value)])
-        return Appended(position, start.writer_id, (1, 1))
+        record = NewRecord(CATALOG_TOPIC, account, value)
+        return await self._append_made(_Made(record, start.writer_id, (1, 1)))
 
     async def _append_made(self, made: _Made) -> Appended:
         (position,) = await self._log.append([made.record])
+        self._on_append(len(made.record.value))
         return Appended(position, made.writer_id, made.seqs)
 
     def _stream_of(self, run_id: str) -> _Stream:

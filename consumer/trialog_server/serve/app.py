@@ -17,6 +17,7 @@ from trialog_server.project.snapshots import Snapshots
 from trialog_server.read.log_ends import LogEnds
 from trialog_server.read.wait_applied import AppliedPositions
 from trialog_server.serve.access import AccessGate
+from trialog_server.serve.answer_at_stop import AnswerAtStop
 from trialog_server.serve.bounds import BoundedBody
 from trialog_server.serve.described_routes import DescribedApp
 from trialog_server.serve.errors import OPENAPI_PATH, add_error_handlers
@@ -56,17 +57,18 @@ def build_app(
     Pool, log and store belong to the caller, who closes them after the application has ended. `dsn`
     is the address of the same database, for tables beside the live ones.
     """
+    telemetry = Telemetry()
     service = Service(
         pool=pool,
         log=log,
         log_ends=LogEnds(log),
         gateway=Gateway(log),
-        streams=RunStreams(log, f"mlflow@{socket.gethostname()}"),
+        streams=RunStreams(log, f"mlflow@{socket.gethostname()}", on_append=telemetry.count_made),
         store=store,
         terms=terms,
         applied=AppliedPositions(pool),
         snapshots=Snapshots(pool, dsn, log),
-        telemetry=Telemetry(),
+        telemetry=telemetry,
     )
     app = DescribedApp(
         title="trialog",
@@ -99,6 +101,7 @@ def build_app(
     app.router.routes.extend(page_routes())
     add_error_handlers(app)
     # The last one added is the first to see a request.
+    app.add_middleware(AnswerAtStop)
     app.add_middleware(BoundedBody, artifact_bytes_max=terms.artifact_bytes_max)
     app.add_middleware(AccessGate, policy=access)
     app.add_middleware(RequestTelemetry, telemetry=service.telemetry)

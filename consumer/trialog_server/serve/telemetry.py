@@ -39,12 +39,13 @@ class Telemetry:
         )
         self.ingest_bytes = Counter(
             "trialog_ingest_bytes",
-            "Bytes of records taken in over HTTP.",
+            "Bytes of records taken in over HTTP, those of MLflow's clients included.",
             registry=self.registry,
         )
         self.ingest_records = Counter(
             "trialog_ingest_records",
-            "Records over HTTP by outcome. Refused ones: a client of another version, or damage.",
+            "Records over HTTP by outcome, those made of MLflow's requests included. Refused ones: "
+            "a client of another version, or damage.",
             ("outcome",),
             registry=self.registry,
         )
@@ -65,6 +66,11 @@ class Telemetry:
             "1 if Postgres and the log answered when these measurements were taken, else 0.",
             registry=self.registry,
         )
+
+    def count_made(self, size: int) -> None:
+        """Count a record that was made of a client's request."""
+        self.ingest_bytes.inc(size)
+        self.ingest_records.labels("accepted").inc()
 
     def text(self) -> bytes:
         """Return all measurements in Prometheus' text form."""
