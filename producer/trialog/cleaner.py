@@ -212,7 +212,7 @@ class Cleaner:
             behind.append(first)
         if not (behind or cut_off or self._can_create_again(part, told)):
             return False
-        if not self._may_feed(shipment.folder.meta.writer_id, first):
+        if not self._may_feed(shipment, first):
             return False
         if behind:
             shipment.lose(min([first, *behind]))
@@ -222,13 +222,15 @@ class Cleaner:
         )
         return shipment.is_on_its_way
 
-    def _may_feed(self, writer_id: str, first: int) -> bool:
+    def _may_feed(self, shipment: Shipment, first: int) -> bool:
         """Tell whether a spool may be sent again now, and note it; `first` is what is lacking."""
-        fed, now_s = self._feeds.get(writer_id), time.monotonic()
+        writer_id, now_s = shipment.folder.meta.writer_id, time.monotonic()
+        fed = self._feeds.get(writer_id)
         if fed is not None and now_s < fed.again_at_s:
             return False
         times = fed.times if fed is not None and fed.first == first else 0
-        if times >= FEEDS_MAX:
+        shipment.is_given_up = times >= FEEDS_MAX
+        if shipment.is_given_up:
             return False
         self._feeds[writer_id] = _Fed(first, times + 1, now_s + self._feed_pause_s * 2**times)
         return True

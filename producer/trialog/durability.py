@@ -66,6 +66,8 @@ class Durability:
             would not take by that code.
         missing: events that the log had not got or has lost, as the service told; what the spool
             still has of them is sent again.
+        given_up: events that the service lacks after they were sent again and again; they stay in
+            the spool, and `trialog sync` sends them once this program has ended.
         dropped_calls: log calls that a full disk has cost.
         told_at: when the service told; None if it never did.
     """
@@ -78,6 +80,7 @@ class Durability:
     sealed: StageCounts = StageCounts()
     rejected: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     missing: int = 0
+    given_up: int = 0
     dropped_calls: int = 0
     told_at: datetime | None = None
 
@@ -86,7 +89,8 @@ class Durability:
         stages = [f"{stage} {getattr(self, stage)}" for stage in STAGES]
         others = [f"refused {count} {code}" for code, count in sorted(self.rejected.items())]
         others += [f"{count} {what}" for what, count in (
-            ("events missing", self.missing), ("calls dropped", self.dropped_calls),
+            ("events missing", self.missing), ("events given up", self.given_up),
+            ("calls dropped", self.dropped_calls),
         ) if count]  # fmt: skip
         return "; ".join([*stages, *others, f"the service: {told}"])
 
@@ -189,8 +193,16 @@ def durability_of(shipment: Shipment, spool: Spool, counting: Counting) -> Durab
         sealed=_counts(sealed_mark(shipment)),
         rejected=MappingProxyType(dict(rejected)),
         missing=told.missing_count,
+        given_up=lacking_events(shipment) if shipment.is_given_up else 0,
         told_at=told.at,
     )
+
+
+def lacking_events(shipment: Shipment) -> int:
+    """Count the events that the log has taken and the service lacks, by what it told last."""
+    applied = 0 if shipment.told is None else shipment.told.applied
+    refused = sum(last - first + 1 for (first, last), _ in shipment.refused)
+    return max(shipment.marks.newest.seq - applied - refused, 0)
 
 
 def sealed_mark(shipment: Shipment) -> Mark:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trialog.durability import lacking_events
 from trialog.notice_logger import notice_logger
 from trialog_schemas.errors import UnavailableError
 
@@ -96,6 +97,20 @@ class Notices:
                 "the log has lost events that it had taken; they are sent again from the spool",
                 run=f"{meta.experiment_name}/{meta.run_name}",
                 from_event=lost_from,
+            )
+
+    def given_up(self, shipment: Shipment) -> None:
+        """Say that a service does not get to see what was sent to it again and again."""
+        meta = shipment.folder.meta
+        if shipment.is_given_up and self._is_new(f"given up {meta.writer_id}"):
+            notice_logger().warning(
+                "the service still lacks events that were sent to it again and again; this program "
+                "sends them no more. They stay in the spool: see that the service reads the log "
+                "that they are sent to, then `trialog sync` sends them once this program has ended",
+                run=f"{meta.experiment_name}/{meta.run_name}",
+                spool=str(shipment.folder.path),
+                from_event=shipment.first_not_applied,
+                events=lacking_events(shipment),
             )
 
     def dropped(self, shipment: Shipment) -> None:

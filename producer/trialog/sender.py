@@ -320,6 +320,8 @@ class Sender:
         async with self._cleaning:
             ended = [shipment for _, shipment in self._ended]
             left = await self.cleaner.clean([*self._shipments, *ended], wait_s)
+            for shipment in (*self._shipments, *ended):
+                self._notices.given_up(shipment)
             gone = {id(shipment) for shipment in left}
             self._ended = deque(one for one in self._ended if id(one[1]) not in gone)
             # What the log has lost is taken up again, of runs that have ended as well.

@@ -121,6 +121,7 @@ class Shipment:
     is_stale: bool = False
     is_catalog_lost: bool = False
     is_unfeedable: bool = False
+    is_given_up: bool = False
 
     def __post_init__(self) -> None:
         ack = self.reader.ack

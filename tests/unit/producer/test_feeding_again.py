@@ -11,6 +11,7 @@ from tests.unit.producer.spools import META, events_in, steps_of
 from tests.unit.producer.test_cleaner import LARGE, Shop
 from trialog import cleaner
 from trialog.adoption import Adopter
+from trialog.durability import Counting, durability_of
 from trialog.settings import Session
 from trialog.shipper import Shipment
 from trialog.spool import Spool
@@ -140,10 +141,14 @@ async def test_what_is_never_applied_is_not_sent_again_for_ever(shop: Losing) ->
         await shop.clean(shipment)
         await shop.shipper.ship([shipment])
     assert told(shop) == [1, 2] * (1 + cleaner.FEEDS_MAX)
+    known = durability_of(shipment, spool, Counting(shipment, spool))
+    assert (shipment.is_given_up, known.given_up) == (True, 2)
+    assert "2 events given up" in str(known)
     shop.service.last_seqs[writer_id] = 1
     await shop.clean(shipment)
     await shop.shipper.ship([shipment])
     assert told(shop)[-2:] == [2, 2]
+    assert durability_of(shipment, spool, Counting(shipment, spool)).given_up == 0
     shop.service.last_seqs[writer_id] = 2
     spool.close()
     await shop.shipper.ship([shipment])

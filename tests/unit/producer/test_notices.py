@@ -254,3 +254,22 @@ def test_what_was_said_does_not_fill_the_memory(notices: Notices, shipment: Ship
             notices.shipment(shipment)
     assert len(logged) == 5000
     assert len(notices._said) <= 1000
+
+
+# D12
+def test_events_that_are_given_up_are_said_once_with_how_to_send_them(
+    notices: Notices, said: list[EventDict], shipment: Shipment
+) -> None:
+    """What stays in the spool, where that is, and that `trialog sync` sends it."""
+    notices.given_up(shipment)
+    assert said == []
+    shipment.is_given_up = True
+    for _ in range(3):
+        notices.given_up(shipment)
+    (one,) = said
+    assert "`trialog sync` sends them once this program has ended" in str(one["event"])
+    assert (one["spool"], one["from_event"], one["log_level"]) == (
+        str(shipment.folder.path),
+        1,
+        "warning",
+    )
