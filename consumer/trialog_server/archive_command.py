@@ -12,6 +12,7 @@ from trialog_server.archive.place import open_place
 from trialog_server.archive.reading import Archive
 from trialog_server.archive.release import release_log
 from trialog_server.archive.restore import restore
+from trialog_server.archive.supersede import supersede
 from trialog_server.archive.write import archive_log
 from trialog_server.key_files import private_key_of
 from trialog_server.project.generations import rebuilding
@@ -88,6 +89,47 @@ async def _release(dsn: str, log: Log, archive: Archive) -> dict[Partition, int]
         applied = {one: position for one, (position, _) in (await live_chains(dsn)).items()}
         with progress("records held against the log") as tell:
             return await release_log(log, archive, applied, tell)
+
+
+async def run_supersede(settings: ServerSettings, key: Path | None, *, as_json: bool) -> None:
+    """Bring a log that has lost its end and its archive together and say what came of it.
+
+    Args:
+        settings: where the service's data is, and the archive.
+        key: PEM file of the private key that signs the manifest.
+        as_json: print one JSON object instead of sentences.
+    """
+    archive = Archive(open_place(settings.archive or ""))
+    signing = None if key is None else private_key_of(key)
+    async with beside_service(replace(settings, archive=None)) as (_dsn, log):
+        with progress("records held against the log") as tell:
+            joined = await supersede(log, archive, tell, key=signing)
+    if as_json:
+        partitions = [
+            {
+                "topic": one.partition.topic,
+                "partition": one.partition.number,
+                "first_offset": one.first_offset,
+                "superseded": one.superseded,
+                "appended": one.appended,
+            }
+            for one in joined
+        ]
+        echo(orjson.dumps({"archive": archive.place.url, "partitions": partitions}))
+        return
+    for one in joined:
+        echo(
+            f"{one.partition.topic} partition {one.partition.number}: log and archive differ from "
+            f"offset {one.first_offset} on; {one.superseded} archived records are superseded, "
+            f"{one.appended} of them were nowhere in the log and are appended to it"
+        )
+    if joined:
+        echo(
+            "now have the tables made of this log (`trialog rebuild`), then go on archiving as "
+            "before (`trialog archive`)"
+        )
+    else:
+        echo(f"{archive.place.url}: the log has every record of it; nothing is superseded")
 
 
 async def run_restore(settings: ServerSettings, public_key: Path | None, *, as_json: bool) -> None:

@@ -102,6 +102,19 @@ def archive_lines(
             f"archive: {partition.topic} partition {partition.number}: its "
             f"{manifest.end(partition)} records are not those of the log"
         )
+    if strange:
+        yield (
+            "archive: where the log has lost its end since it was archived, `trialog archive "
+            "--supersede` gives it what only the archive has"
+        )
+    if manifest.superseded:
+        newest = max(one.at for one in manifest.superseded)
+        records = sum(one.segment.end - one.segment.start for one in manifest.superseded)
+        yield (
+            f"archive: {len(manifest.superseded)} segments of {records} records are superseded, "
+            f"last at {newest.isoformat(timespec='seconds')}: the log had lost them, in whole or "
+            "in part"
+        )
     if not findings and not strange:
         segments = sum(len(of_one) for of_one in manifest.segments.values())
         signer = f"key {manifest.signed_by}" if manifest.signed_by else "nobody"
@@ -120,6 +133,17 @@ def archive_json(
         "segments": sum(len(of_one) for of_one in manifest.segments.values()),
         "signed_by": manifest.signed_by,
         "made_at": manifest.made_at,
+        "superseded": [
+            {
+                "topic": one.partition.topic,
+                "partition": one.partition.number,
+                "start": one.segment.start,
+                "end": one.segment.end,
+                "name": one.segment.name_in(one.partition),
+                "superseded_at": one.at,
+            }
+            for one in manifest.superseded
+        ],
         "findings": [
             {
                 "topic": one.partition.topic,

@@ -52,7 +52,7 @@ async def test_archive_in_a_bucket_holds_what_the_log_holds(storage: ObjectStora
         "some/where",
         f"some/where/{MANIFEST_NAME}",
     }
-    assert len(await place.names("segments/")) == len(storage.objects) - 1
+    assert len(await place.sizes("segments/")) == len(storage.objects) - 1
 
 
 async def test_write_whose_answer_is_lost_is_not_taken_for_somebody_elses(

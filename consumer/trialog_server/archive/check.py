@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialog_server.archive.manifest import Manifest, Segment
+    from trialog_server.archive.place import Place
     from trialog_server.archive.reading import Archive
     from trialog_server.log.base import LogRecord, Partition
 
@@ -54,17 +55,37 @@ async def check_archive(
             chain = bytes.fromhex(segment.chain)
             done += segment.end - segment.start
             on_progress(done, manifest.records)
+    for one in manifest.superseded:
+        try:
+            await archive.read_segment(one.partition, one.segment)
+        except ValueError as exc:
+            name, segment = one.segment.name_in(one.partition), one.segment
+            why = f"{exc} (superseded, no log has it any more)"
+            found.append(Finding(one.partition, segment.start, segment.end, name, why))
+    return found
+
+
+async def look_over(place: Place, manifest: Manifest) -> list[Finding]:
+    """Return the segments that are not there, or have other sizes; reads none of them.
+
+    Raises:
+        UnavailableError: the place cannot be used.
+    """
+    sizes = await place.sizes(SEGMENTS_PREFIX)
+    found: list[Finding] = []
+    for partition, segment in manifest.files():
+        name = segment.name_in(partition)
+        size = sizes.get(name)
+        if size != segment.size:
+            why = "is missing" if size is None else f"has {size} bytes and had {segment.size}"
+            found.append(Finding(partition, segment.start, segment.end, name, why))
     return found
 
 
 async def left_over(archive: Archive, manifest: Manifest) -> set[str]:
     """Return the names of files that an archiver left which ended early; they do no harm."""
-    named = {
-        segment.name_in(partition)
-        for partition, segments in manifest.segments.items()
-        for segment in segments
-    }
-    return await archive.place.names(SEGMENTS_PREFIX) - named
+    named = {segment.name_in(partition) for partition, segment in manifest.files()}
+    return (await archive.place.sizes(SEGMENTS_PREFIX)).keys() - named
 
 
 def _check(records: list[LogRecord], segment: Segment, chain: bytes) -> None:

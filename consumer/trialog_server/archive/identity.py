@@ -30,16 +30,12 @@ async def check_same_log(log: Log, manifest: Manifest, url: str) -> Bounds:
     Raises:
         ValidationError: it is another log.
     """
-    partitions = topic_partitions(log)
-    if manifest.partitions != partitions:
-        raise _other_log(
-            url, f"it has {len(manifest.partitions)} partitions, the log {len(partitions)}"
-        )
-    bounds = await log.bounds(partitions)
+    check_partitions(log, manifest, url)
+    bounds = await log.bounds(manifest.partitions)
     for partition, (start, end) in bounds.items():
         archived, where = manifest.end(partition), f"{partition.topic}:{partition.number}"
         if archived > end:
-            raise _other_log(url, f"it reaches to {archived} in {where}, the log to {end}")
+            raise _parted(url, f"it reaches to {archived} in {where}, the log to {end}")
         if start < archived:
             (record,) = await log.read_at(partition, [archived - 1])
             last = manifest.segments[partition][-1]
@@ -47,8 +43,21 @@ async def check_same_log(log: Log, manifest: Manifest, url: str) -> Bounds:
                 last.last_at_us,
                 last.last_sha256,
             ):
-                raise _other_log(url, f"record {archived - 1} of {where} is another one")
+                raise _parted(url, f"record {archived - 1} of {where} is another one")
     return bounds
+
+
+def check_partitions(log: Log, manifest: Manifest, url: str) -> None:
+    """See that a log has as many partitions as the archived one.
+
+    Raises:
+        ValidationError: it is another log.
+    """
+    partitions = topic_partitions(log)
+    if manifest.partitions != partitions:
+        raise other_log(
+            url, f"it has {len(manifest.partitions)} partitions, the log {len(partitions)}"
+        )
 
 
 async def check_follows(log: Log, manifest: Manifest, url: str) -> dict[Partition, int]:
@@ -72,7 +81,16 @@ async def check_follows(log: Log, manifest: Manifest, url: str) -> dict[Partitio
     return {partition: end for partition, (_, end) in bounds.items()}
 
 
-def _other_log(url: str, why: str) -> ValidationError:
+def _parted(url: str, why: str) -> ValidationError:
+    return other_log(
+        url,
+        f"{why} (where this log has lost its end since it was archived, `trialog archive "
+        "--supersede` gives it what only the archive has, and has that end where the two differ)",
+    )
+
+
+def other_log(url: str, why: str) -> ValidationError:
+    """Return the error for an archive whose records are not the log's."""
     return ValidationError(
         f"the archive at {url} is of another log: {why}; give the address of this log's archive, "
         "or an empty place",

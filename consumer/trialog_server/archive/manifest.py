@@ -23,11 +23,13 @@ from trialog_schemas.wire import CATALOG_TOPIC, EVENTS_TOPIC, HASH_BYTES
 from trialog_server.log.base import Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""The newest version; one that names nothing as superseded is written as version 1, which says all
+that it says."""
 
 MANIFEST_NAME: Final = "manifest.json"
 SEGMENTS_PREFIX: Final = "segments/"
@@ -70,6 +72,21 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Superseded:
+    """A segment that was archived before the log lost its end, and that belongs to no log any more.
+
+    Args:
+        partition: whose records are in it.
+        segment: it, as it was named before.
+        at: when another one was named in its place, by the archiver's clock.
+    """
+
+    partition: Partition
+    segment: Segment
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """An archive's segments; those of a partition follow each other from offset 0 without a hole.
 
@@ -78,12 +95,15 @@ class Manifest:
         segments: of each partition that has any.
         signed_by: the public key whose signature was found right (hex), or None.
         made_at: when it was written, by the archiver's clock; nothing is concluded from it.
+        superseded: segments that were named before the log lost its end, in the order in which
+            they were given up; their files stay.
     """
 
     events_partitions: int
     segments: Mapping[Partition, tuple[Segment, ...]] = field(default_factory=dict)
     signed_by: str | None = None
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    superseded: tuple[Superseded, ...] = ()
 
     @property
     def records(self) -> int:
@@ -119,11 +139,29 @@ class Manifest:
                 return segment if offset < segment.end else None
         return None
 
+    def files(self) -> Iterator[tuple[Partition, Segment]]:
+        """Yield every segment whose file must be there, superseded ones last."""
+        for partition, segments in sorted(self.segments.items()):
+            for segment in segments:
+                yield partition, segment
+        for one in self.superseded:
+            yield one.partition, one.segment
+
     def statement(self) -> bytes:
         """Return the bytes that are signed: JSON with sorted keys and no spaces."""
+        superseded = [
+            {
+                "topic": one.partition.topic,
+                "partition": one.partition.number,
+                "superseded_at": one.at,
+                **asdict(one.segment),
+            }
+            for one in self.superseded
+        ]
         return orjson.dumps(
             {
-                "version": VERSION,
+                "version": VERSION if superseded else 1,
+                **({"superseded": superseded} if superseded else {}),
                 "made_at": self.made_at,
                 "events_partitions": self.events_partitions,
                 "partitions": [
@@ -172,7 +210,7 @@ def unpack_manifest(content: bytes, url: str) -> Manifest:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error) as exc:
         raise ValidationError(
-            f"{MANIFEST_NAME} of the archive at {url} is no manifest of version {VERSION} "
+            f"{MANIFEST_NAME} of the archive at {url} is no manifest of version 1 or {VERSION} "
             f"({type(exc).__name__}: {shown(str(exc))}); take an untouched copy of it",
             field="archive",
             value=url,
@@ -194,8 +232,9 @@ def _check_version(version: object, url: str) -> None:
 
 def _manifest(statement: dict[str, object], signed: dict[str, str] | None) -> Manifest:
     partitions = statement["events_partitions"]
-    if statement["version"] != VERSION or type(partitions) is not int or partitions < 1:
-        raise ValueError(f"version {statement['version']!r}, {partitions!r} partitions")
+    version = statement["version"]
+    if type(version) is not int or version < 1 or type(partitions) is not int or partitions < 1:
+        raise ValueError(f"version {version!r}, {partitions!r} partitions")
     segments: dict[Partition, tuple[Segment, ...]] = {}
     for one in cast("list[dict[str, object]]", statement["partitions"]):
         partition = Partition(str(one["topic"]), cast("int", one["partition"]))
@@ -209,14 +248,23 @@ def _manifest(statement: dict[str, object], signed: dict[str, str] | None) -> Ma
         segments,
         None if signed is None else signed["public_key"],
         datetime.fromisoformat(str(statement["made_at"])),
+        tuple(map(_superseded, cast("list[dict[str, object]]", statement.get("superseded", [])))),
     )
-    if not set(segments) <= set(manifest.partitions):
+    named = {*segments, *(one.partition for one in manifest.superseded)}
+    if not named <= set(manifest.partitions):
         raise ValueError("a partition that the log does not have")
     if signed is not None:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed["public_key"])).verify(
             base64.b64decode(signed["signature"], validate=True), manifest.statement()
         )
     return manifest
+
+
+def _superseded(stored: dict[str, object]) -> Superseded:
+    partition = Partition(str(stored["topic"]), cast("int", stored["partition"]))
+    return Superseded(
+        partition, _segment(stored), datetime.fromisoformat(str(stored["superseded_at"]))
+    )
 
 
 def _segment(stored: dict[str, object]) -> Segment:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 LOCK_WAIT_S = 10.0
 """How long a folder's lock is waited for; it is held while one small file is written."""
 
+LOCK_NAME = "manifest.lock"
+
 _LOCK_LOOK_S = 0.05
 _PART_MARK = ".part-"
 
@@ -73,8 +75,12 @@ class Place(Protocol):
         """
         ...
 
-    async def names(self, prefix: str) -> set[str]:
-        """Return the names of all objects below a prefix."""
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the names of all objects below a prefix, each with its bytes; reads none."""
+        ...
+
+    async def tidy(self, name: str) -> None:
+        """Remove what somebody left who was killed while replacing an object."""
         ...
 
 
@@ -113,17 +119,19 @@ class FolderPlace:
         with self._usable():
             await asyncio.to_thread(self._replace, name, content, seen)
 
-    async def names(self, prefix: str) -> set[str]:
-        """Return the names of all objects below a prefix."""
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the names of all objects below a prefix, each with its bytes."""
         with self._usable():
-            return await asyncio.to_thread(self._names, prefix)
+            return await asyncio.to_thread(self._sizes, prefix)
+
+    async def tidy(self, name: str) -> None:
+        """Remove half-written objects of a name; whoever holds the lock is just writing one."""
+        with self._usable():
+            await asyncio.to_thread(self._tidy, name)
 
     def _replace(self, name: str, content: bytes, seen: Stored | None) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock, deadline_s = (
-            FileLock(self._folder / "manifest.lock"),
-            time.monotonic() + self._lock_wait_s,
-        )
+        lock, deadline_s = FileLock(self._folder / LOCK_NAME), time.monotonic() + self._lock_wait_s
         while not lock.take_nowait():
             if time.monotonic() > deadline_s:
                 raise changed_meanwhile(self.url)
@@ -136,9 +144,20 @@ class FolderPlace:
         finally:
             lock.release()
 
-    def _names(self, prefix: str) -> set[str]:
+    def _tidy(self, name: str) -> None:
+        if not self._folder.is_dir():
+            return
+        lock = FileLock(self._folder / LOCK_NAME)
+        if lock.take_nowait():
+            try:
+                for part in self._folder.glob(f"{name}{_PART_MARK}*"):
+                    part.unlink()
+            finally:
+                lock.release()
+
+    def _sizes(self, prefix: str) -> dict[str, int]:
         return {
-            path.relative_to(self._folder).as_posix()
+            path.relative_to(self._folder).as_posix(): path.stat().st_size
             for path in (self._folder / prefix).rglob("*")
             if path.is_file()
         }
@@ -215,11 +234,14 @@ class BucketPlace:
                 if found is None or found.content != content:
                     raise changed_meanwhile(self.url) from exc
 
-    async def names(self, prefix: str) -> set[str]:
-        """Return the names of all objects below a prefix."""
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the names of all objects below a prefix, each with its bytes."""
         with self._answering():
             found = await obstore.list(self._store, prefix).collect_async()
-        return {one["path"] for one in found}
+        return {one["path"]: one["size"] for one in found}
+
+    async def tidy(self, name: str) -> None:
+        """Do nothing: an object storage shows no half of an object."""
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:

@@ -1,6 +1,8 @@
 """Writes what the log has and the archive has not, in closed segments; changes nothing in the log.
 
-1. The manifest is read, and held against the log: it must be the one that was archived.
+1. The manifest is read, and held against the log: it must be the one that was archived. Of the
+   segments that it names none may be missing, or have another size; what is in them is
+   `trialog verify --archive`'s to read.
 2. Partition by partition, records are read up to where the log ended at the start. Whenever a
    segment is full it is written, and never changed.
 3. The manifest is replaced by one that names the new segments too: at the end, and before that
@@ -18,7 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from trialog_schemas.errors import ValidationError
+from trialog_schemas.errors import UnavailableError, ValidationError
+from trialog_server.archive.check import look_over
 from trialog_server.archive.identity import check_follows
 from trialog_server.archive.manifest import (
     MANIFEST_NAME,
@@ -80,14 +83,17 @@ async def archive_log(
     Raises:
         ValidationError: the place holds no manifest of this version, or that of another log.
         ResourceInUseError: another archiver has written meanwhile.
-        UnavailableError: log or place cannot be used, or records are in neither.
+        UnavailableError: log or place cannot be used, records are in neither, or segments are not
+            what the archive had.
     """
     need_pyarrow()
+    await place.tidy(MANIFEST_NAME)
     stored = await place.read(MANIFEST_NAME)
     manifest = Manifest(log.partition_count(topic_partitions(log)[-1].topic))
     if stored is not None:
         manifest = unpack_manifest(stored.content, place.url)
-        _check_signer(manifest, key, place.url)
+        check_signer(manifest, key, place.url)
+        await _check_segments(place, manifest)
     ends = await check_follows(log, manifest, place.url)
     writer = _Writer(place, manifest, stored, key)
     total = sum(ends[one] - manifest.end(one) for one in ends)
@@ -185,7 +191,21 @@ def _check_chain(
     )
 
 
-def _check_signer(manifest: Manifest, key: Ed25519PrivateKey | None, url: str) -> None:
+async def _check_segments(place: Place, manifest: Manifest) -> None:
+    """Refuse to add to an archive that has lost what it had: who archives daily hears it today."""
+    found = await look_over(place, manifest)
+    if found:
+        more = f", and {len(found) - 1} more are not what they were" if len(found) > 1 else ""
+        raise UnavailableError(
+            f"the archive at {place.url} is damaged: {found[0].name} {found[0].reason}{more}; "
+            "nothing was archived: put untouched copies there (`trialog verify --archive` names "
+            "all), or begin a new archive, which takes what the log still has",
+            field="archive",
+            value=found[0].name,
+        )
+
+
+def check_signer(manifest: Manifest, key: Ed25519PrivateKey | None, url: str) -> None:
     """Refuse to drop a signature, or to put another in its place."""
     signer = None if key is None else key.public_key().public_bytes_raw().hex()
     if manifest.signed_by not in {None, signer}:

@@ -20,10 +20,12 @@ from tests.unit.consumer.archive_cases import (
     filled_log,
     unheard,
 )
+from trialog.file_lock import FileLock
 from trialog_schemas.errors import ResourceInUseError, UnavailableError, ValidationError
 from trialog_schemas.wire import EVENTS_TOPIC
+from trialog_server.archive.check import look_over
 from trialog_server.archive.manifest import MANIFEST_NAME, SEGMENTS_PREFIX, unpack_manifest
-from trialog_server.archive.place import BucketPlace, FolderPlace
+from trialog_server.archive.place import LOCK_NAME, BucketPlace, FolderPlace
 from trialog_server.archive.segments import pack_segment, unpack_segment
 from trialog_server.archive.write import SEGMENT_BYTES_MAX, archive_log
 from trialog_server.log.base import LogRecord, NewRecord, Partition, topic_partitions
@@ -69,7 +71,7 @@ async def test_archive_holds_what_the_log_holds(place: Place) -> None:
     assert await broken_partitions(log, checkpoint, unheard) == []
     sizes = [one.end - one.start for part in manifest.segments.values() for one in part]
     assert max(sizes) == 6
-    assert len(await place.names(SEGMENTS_PREFIX)) == len(sizes)
+    assert len(await place.sizes(SEGMENTS_PREFIX)) == len(sizes)
 
 
 async def test_segment_is_closed_before_it_is_too_large() -> None:
@@ -87,7 +89,7 @@ async def test_next_run_adds_what_is_new_and_rewrites_nothing(place: Place) -> N
     """Segments are never changed; a run with nothing new does not touch the manifest either."""
     log = await filled_log()
     before = await archived(log, place)
-    names = await place.names(SEGMENTS_PREFIX)
+    names = set(await place.sizes(SEGMENTS_PREFIX))
     stored = await place.read(MANIFEST_NAME)
     again = await archive_log(log, place, chains(log), unheard)
     assert (again.records, again.segments) == (0, 0)
@@ -95,10 +97,47 @@ async def test_next_run_adds_what_is_new_and_rewrites_nothing(place: Place) -> N
     await append_events(log, 9, "more")
     after = await archive_log(log, place, chains(log), unheard)
     assert after.records == 9
-    assert names < await place.names(SEGMENTS_PREFIX)
+    assert names < set(await place.sizes(SEGMENTS_PREFIX))
     for partition, segments in before.segments.items():
         assert after.manifest.segments[partition][: len(segments)] == segments
     assert await all_archived(place) == {one: log.stored(one) for one in topic_partitions(log)}
+
+
+# K6
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_segment_that_is_missing_or_short_is_told_by_the_next_run(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    """By a look at names and sizes alone; nothing is added to a damaged archive."""
+    log, place = await filled_log(), FolderPlace(tmp_path)
+    manifest = await archived(log, place)
+    first, second = (one.name_in(PARTITION) for one in manifest.segments[PARTITION][:2])
+    path, stored = tmp_path / second, await place.read(MANIFEST_NAME)
+    whole = path.read_bytes()
+    path.unlink()
+    if not is_gone:
+        path.write_bytes(whole[:-1])
+    (tmp_path / first).write_bytes(b"")
+    await append_events(log, 9, "more")
+    with pytest.raises(UnavailableError, match=f"{first} has 0 bytes and had .*, and 1 more are"):
+        await archived(log, place)
+    assert await place.read(MANIFEST_NAME) == stored
+    assert [one.name for one in await look_over(place, manifest)] == [first, second]
+
+
+async def test_what_a_killed_archiver_left_of_its_manifest_is_removed(tmp_path: Path) -> None:
+    """Also where there is nothing new; not while somebody holds the lock, and writes just that."""
+    log, place = await filled_log(), FolderPlace(tmp_path)
+    await archived(log, place)
+    part = tmp_path / f"{MANIFEST_NAME}.part-x"
+    part.write_bytes(b"half")
+    lock = FileLock(tmp_path / LOCK_NAME)
+    assert lock.take_nowait()
+    await archived(log, place)
+    assert part.exists()
+    lock.release()
+    await archived(log, place)
+    assert not part.exists()
 
 
 class _Failing(BucketPlace):
