@@ -95,7 +95,7 @@ archive_option = click.option(
     metavar="URL",
     help="folder or store, such as s3://bucket/prefix, that has the beginning of the log",
 )
-partitions_option = click.option(
+_partitions = click.option(
     "--events-partitions",
     envvar="TRIALOG_EVENTS_PARTITIONS",
     show_envvar=True,
@@ -146,7 +146,7 @@ def service() -> None:
 @postgres_option
 @_artifacts
 @archive_option
-@partitions_option
+@_partitions
 @_limits
 @_stale_after
 @_api_key
@@ -173,7 +173,7 @@ def up(**flags: object) -> None:
 @postgres_option
 @_artifacts
 @archive_option
-@partitions_option
+@_partitions
 @_limits
 @_stale_after
 @_api_key
@@ -191,7 +191,7 @@ def api(**flags: object) -> None:
 @kafka_option
 @postgres_option
 @archive_option
-@partitions_option
+@_partitions
 @click.option("--until-parent-ends", is_flag=True, hidden=True)
 def worker(*, until_parent_ends: bool, **flags: object) -> None:
     """Project events from the log into Postgres; run as many as you like."""
@@ -210,14 +210,23 @@ def worker(*, until_parent_ends: bool, **flags: object) -> None:
 @kafka_option
 @postgres_option
 @archive_option
-@partitions_option
 @click.option("--anew", is_flag=True, help="forget a rebuild that was interrupted")
 @click.option("--back", is_flag=True, help="return to the tables before the last one")
+@click.option(
+    "--accept-lost-events",
+    "accepts_loss",
+    is_flag=True,
+    help="switch also where the log lacks events that the live tables hold; they are listed",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a sentence")
-def rebuild_tables(*, anew: bool, back: bool, as_json: bool, **flags: object) -> None:
+def rebuild_tables(
+    *, anew: bool, back: bool, accepts_loss: bool, as_json: bool, **flags: object
+) -> None:
     """Build all tables anew from the log, beside the live ones, and switch to them.
 
-    The service may run meanwhile, or not. What an interrupted rebuild has done is taken up.
+    The service may run meanwhile, or not. What an interrupted rebuild has done is taken up. Where
+    the log has lost its end and the tables hold events that are nowhere in it, those are listed and
+    nothing is switched without --accept-lost-events; the tables that hold them are kept for --back.
     """
     if anew and back:
         raise click.UsageError("--anew builds tables and --back returns to those before; give one")
@@ -227,7 +236,7 @@ def rebuild_tables(*, anew: bool, back: bool, as_json: bool, **flags: object) ->
         from trialog_server.rebuild_command import run_rebuild  # noqa: PLC0415
 
         run_whole(
-            lambda: run_rebuild(settings, way, as_json=as_json),
+            lambda: run_rebuild(settings, way, accepts_loss=accepts_loss, as_json=as_json),
             "one whole set of tables is live; the next `trialog rebuild` goes on where this was",
         )
 
@@ -240,7 +249,6 @@ file_type = click.Path(dir_okay=False, path_type=Path)
 @kafka_option
 @postgres_option
 @archive_option
-@partitions_option
 @click.option(
     "--checkpoint", "path", type=file_type, help="file that the log must agree with as well"
 )
@@ -290,7 +298,6 @@ def verify_tables(
 @kafka_option
 @postgres_option
 @archive_option
-@partitions_option
 @click.option("--key", type=file_type, required=True, help="PEM file of an Ed25519 private key")
 @click.option("--new-key", is_flag=True, help="make the key, and its public half in KEY.pub")
 @click.option("--output", type=file_type, required=True, help="new file for the checkpoint")

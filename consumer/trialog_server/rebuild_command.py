@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trialog.output import echo
+from trialog_server.project.lost_tails import EventsLostError
 from trialog_server.project.rebuild import rebuild
 from trialog_server.stores import beside_service
 
@@ -21,17 +22,25 @@ if TYPE_CHECKING:
     from trialog_server.settings import ServerSettings
 
 
-async def run_rebuild(settings: ServerSettings, way: Way, *, as_json: bool) -> None:
+async def run_rebuild(
+    settings: ServerSettings, way: Way, *, accepts_loss: bool, as_json: bool
+) -> None:
     """Rebuild the read model of a service and say what came of it.
 
     Args:
         settings: where its data is.
         way: how; see `rebuild`.
+        accepts_loss: likewise.
         as_json: print one JSON object instead of a sentence.
     """
-    async with beside_service(settings) as (dsn, log):
-        with progress("records") as tell:
-            done = await rebuild(dsn, log, tell, way=way)
+    try:
+        async with beside_service(settings) as (dsn, log):
+            with progress("records") as tell:
+                done = await rebuild(dsn, log, tell, way=way, accepts_loss=accepts_loss)
+    except EventsLostError as exc:
+        for line in (orjson.dumps({"loss": exc.loss.json()}),) if as_json else exc.loss.lines():
+            echo(line, status=1)
+        raise
     if as_json:
         echo(
             orjson.dumps(
@@ -39,10 +48,13 @@ async def run_rebuild(settings: ServerSettings, way: Way, *, as_json: bool) -> N
                     "generation": done.generation,
                     "replaced": done.replaced,
                     "records": done.records,
+                    "loss": done.loss.json(),
                 }
             )
         )
     else:
+        for line in done.loss.lines():
+            echo(line)
         echo(
             f"generation {done.generation} is live, made of {done.records} records; generation "
             f"{done.replaced} is kept: `trialog rebuild --back` returns to it"

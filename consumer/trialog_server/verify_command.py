@@ -204,8 +204,10 @@ def _signed_json(
 
 
 def _lines(found: Verification) -> Iterator[str]:
+    cut = {one.partition for one in found.loss.cuts}
+    yield from found.loss.lines()
     for part in found.partitions:
-        if not part.is_equal:
+        if not part.is_equal and part.partition not in cut:
             yield (
                 f"{part.partition.topic} partition {part.partition.number}: the log does not hold "
                 f"the {part.records} records that were applied; their chain is "
@@ -222,7 +224,12 @@ def _lines(found: Verification) -> Iterator[str]:
     lines = sum(table.live.lines for table in found.tables)
     tables = f"{lines} lines of {len(found.tables)} tables"
     records = f"{sum(part.records for part in found.partitions)} records of the log"
-    if found.is_clean:
+    if not found.tables:
+        yield (
+            "not verified: the log ends before what was applied of it, and no rows were compared; "
+            "`trialog rebuild` makes tables of what the log has, and lists what it gives up"
+        )
+    elif found.is_clean:
         yield f"verified: {tables} are what {records} say"
     elif found.is_outdated:
         yield (
@@ -250,6 +257,7 @@ def _json(found: Verification) -> dict[str, object]:
         "is_clean": found.is_clean,
         "is_outdated": found.is_outdated,
         "unapplied": found.unapplied,
+        "loss": found.loss.json(),
         "partitions": [
             {
                 "topic": part.partition.topic,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 import trialog
 from tests.acceptance.faulty import Faulty
 from tests.services.kafka import KafkaBroker
-from tests.services.trialog import TrialogService
+from tests.services.trialog import ServiceProcess, TrialogService, wait_until
 from trialog.sender import Sender
 from trialog_schemas.wire import EVENTS_TOPIC, partition_of
 
@@ -152,3 +153,134 @@ def test_service_that_is_restored_from_a_backup_is_given_what_came_after_it(
         {"a": "b"},
     )
     assert forgetful.query("SELECT * FROM live.gaps WHERE run_id = $1", run.run_id) == []
+
+
+def command(forgetful: Faulty, *arguments: str) -> tuple[int, str]:
+    """Run a command on the service's data to its end; return its status and what it said."""
+    service = forgetful.service
+    kafka = [] if service.kafka is None else ["--kafka", service.kafka]
+    with ServiceProcess(*arguments, "--data-dir", str(service.data_dir), *kafka) as running:
+        return running.wait_ended(60), "\n".join(running.output)
+
+
+def lose_applied(forgetful: Faulty, run_id: str, count: int) -> int:
+    """Crash everything, take the last records of a run's partition away, start; return the end."""
+    partition = partition_of(run_id, 4)
+    applied = {one[:2]: one.next_offset for one in forgetful.leases()}[EVENTS_TOPIC, partition]
+    end = applied - count
+    if forgetful.broker is None:
+        forgetful.query(
+            "DELETE FROM trialog.log_records "
+            "WHERE topic = $1 AND partition = $2 AND log_offset >= $3",
+            EVENTS_TOPIC,
+            partition,
+            end,
+        )
+    crash(forgetful)
+    if forgetful.broker is not None:
+        assert cut_log(forgetful.broker, partition, end) > 0
+    start(forgetful)
+    return end
+
+
+def run_beside(session: trialog.Session, names: tuple[str, str], run_id: str) -> trialog.Run:
+    """Log ten points, not waited for, to a run that shares a partition with another one."""
+    for number in range(100):
+        with trialog.Run(names[0], f"{names[1]}-{number}", session) as run:
+            if partition_of(run.run_id, 4) == partition_of(run_id, 4):
+                log_steps(run, range(10))
+                run.flush(30)
+                return run
+    raise AssertionError("a hundred runs and none in that partition")
+
+
+def losses(run: trialog.Run) -> list[float]:
+    """Return the points of a run as the service has them."""
+    return [float(value) for value in run.metric_series("loss")["value"]]
+
+
+# K2 K4 K6
+@pytest.mark.slow(reason="starts the service and the broker again, and three commands")
+def test_log_that_lost_what_was_applied_is_told_and_given_up_on_word(
+    forgetful: Faulty, session: trialog.Session, experiment_name: str
+) -> None:
+    """No spool has it any more: everybody hears whose events it was, and one command leads out."""
+    with trialog.Run(experiment_name, "lost", session) as run:
+        log_steps(run, range(60))
+        run.wait(60)
+    run.wait(60)
+    wait_until(lambda: not list(session.resolve().spool_dir.glob("[0-9a-f]*")), "the spool is gone")
+    end = lose_applied(forgetful, run.run_id, 3)
+    place = f"{EVENTS_TOPIC} partition {partition_of(run.run_id, 4)}"
+    stands_still = "partition stands still, the log has lost data"
+    wait_until(lambda: stands_still in "\n".join(forgetful.service.output), "the worker says so")
+
+    status, said = command(forgetful, "verify")
+    assert (
+        status,
+        f"{place}: 3 records from offset {end} on were applied and are lost" in said,
+    ) == (
+        1,
+        True,
+    )
+    assert f"nowhere in the log: run {run.run_id} ({experiment_name}/lost), writer " in said
+    status, said = command(forgetful, "rebuild")
+    assert (status, "--accept-lost-events the tables are made of what the log" in said) == (
+        1,
+        True,
+    )
+    assert losses(run) == [float(step) for step in range(60)]
+
+    beside = run_beside(session, (experiment_name, "beside"), run.run_id)
+    status, said = command(forgetful, "rebuild", "--accept-lost-events", "--json")
+    assert status == 0, said
+    loss = json.loads(next(line for line in said.splitlines() if line.startswith("{")))["loss"]
+    assert {one["run_id"] for one in loss["events"]} == {run.run_id}
+    beside.wait(60)
+    assert losses(beside) == [float(step) for step in range(10)]
+    kept = losses(run)
+    assert kept == [float(step) for step in range(len(kept))]
+    assert len(kept) < 60
+
+
+# K2 K4 K6
+@pytest.mark.kafka
+@pytest.mark.slow(reason="starts the service and the broker again, and six commands")
+@pytest.mark.parametrize("forgetful", ["kafka"], indirect=True)
+def test_archive_gives_a_log_that_lost_its_end_what_only_it_has(
+    forgetful: Faulty, session: trialog.Session, experiment_name: str, tmp_path: Path
+) -> None:
+    """It is refused as another log's until it is superseded; then nothing is lost, and all seen."""
+    archive = tmp_path / "archive"
+    to = ("archive", "--to", str(archive), "--segment-records", "4")
+    with trialog.Run(experiment_name, "archived", session) as run:
+        log_steps(run, range(60))
+    run.wait(60)
+    status, said = command(forgetful, *to)
+    assert status == 0, said
+    end = lose_applied(forgetful, run.run_id, 3)
+    beside = run_beside(session, (experiment_name, "beside"), run.run_id)
+    status, said = command(forgetful, *to)
+    assert (status, "`trialog archive --supersede` gives it what only" in said) == (1, True)
+
+    status, said = command(forgetful, *to, "--supersede", "--json")
+    assert status == 0, said
+    told = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    assert told["partitions"] == [
+        {
+            "topic": EVENTS_TOPIC,
+            "partition": partition_of(run.run_id, 4),
+            "first_offset": end,
+            "superseded": 3,
+            "appended": 3,
+        }
+    ]
+    status, said = command(forgetful, "rebuild")
+    assert status == 0, said
+    assert "every event that was applied is in the log, at another place" in said
+    beside.wait(60)
+    assert losses(run) == [float(step) for step in range(60)]
+    assert losses(beside) == [float(step) for step in range(10)]
+    assert command(forgetful, *to)[0] == 0
+    status, said = command(forgetful, "verify", "--archive", str(archive))
+    assert (status, "are superseded, last at" in said) == (0, True)

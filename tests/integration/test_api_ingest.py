@@ -90,11 +90,34 @@ async def test_records_with_the_log_away_are_a_503(api: Api) -> None:
     assert back.status_code == 200
 
 
+async def writer_applied(api: Api, writer_id: UUID) -> None:
+    """Have the tables hold the first event of a writer of the catalog."""
+    await api.pool.execute(
+        "INSERT INTO gen_1.writers (run_id, writer_id, last_seq, log_offset) VALUES ($1, $2, 1, 0)",
+        NIL_ID,
+        writer_id,
+    )
+
+
+# B11 K2
+async def test_command_at_a_place_that_the_tables_have_passed_is_not_told_as_applied(
+    api: Api,
+) -> None:
+    """The log has lost its end, and the tables have another record from there: 503, no verdict."""
+    await api.rows.applied(CATALOG_TOPIC, 0, 3)
+    record = record_of(NIL_ID, uuid4().hex, ExperimentCreated(uuid4().hex, "e"))
+    response = await api.client.post("/api/v1/commands", content=frame([record]), headers=RECORDS)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (503, "ServiceUnavailable")
+    assert error["message"].startswith("what was sent is recorded at catalog:0:0 and not applied")
+
+
 # A1
 async def test_command_answers_when_its_event_is_applied(api: Api) -> None:
     """A command waits for its verdict, and shows the experiment as it is then."""
     experiment_id = uuid4()
-    record = record_of(NIL_ID, uuid4().hex, ExperimentCreated(experiment_id.hex, "e"))
+    writer = uuid4()
+    record = record_of(NIL_ID, writer.hex, ExperimentCreated(experiment_id.hex, "e"))
     asking = asyncio.create_task(
         api.client.post("/api/v1/commands", content=frame([record]), headers=RECORDS)
     )
@@ -104,6 +127,7 @@ async def test_command_answers_when_its_event_is_applied(api: Api) -> None:
     assert made_id != experiment_id
     assert not asking.done()
 
+    await writer_applied(api, writer)
     await api.rows.applied(CATALOG_TOPIC, 0, 1)
     answer = (await asking).json()
 
@@ -147,6 +171,7 @@ async def test_command_of_a_run_shows_run_experiment_and_rejections(api: Api) ->
     body = RunCreated(run_id.hex, "e", "run", uuid4().hex, if_taken="keep")
     await api.rows.run(await api.rows.experiment("e"), RunRow("run-123456", run_id=run_id))
     await api.rows.rejection(run_id, 1, writer_id=writer)
+    await writer_applied(api, writer)
     await api.rows.applied(CATALOG_TOPIC, 0, 1)
 
     record = record_of(NIL_ID, writer.hex, body)

@@ -27,6 +27,7 @@ LONG = ProjectionSettings(lease_s=60.0, renew_s=20.0)
 """No lease ends by itself during a test."""
 
 CHAIN = bytes(range(32))
+BEFORE = b"before"
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def overdue(pool: Pool, leases: Leases) -> None:
 async def advance(pool: Pool, leases: Leases, partition: Partition, next_offset: int) -> None:
     """Move a position as a batch does, in a transaction of its own."""
     async with pool.acquire() as connection, connection.transaction():
-        await leases.advance(connection, leases.claims[partition], next_offset, CHAIN)
+        await leases.advance(connection, leases.claims[partition], next_offset, CHAIN, BEFORE)
     leases.claims[partition].next_offset = next_offset
 
 
@@ -145,7 +146,7 @@ async def test_position_goes_back_with_its_transaction(pool: Pool) -> None:
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await alone.advance(connection, claim, 9, CHAIN)
+        await alone.advance(connection, claim, 9, CHAIN, BEFORE)
         await transaction.rollback()
 
     assert await alone.reread(claim)

@@ -420,15 +420,21 @@ class _Unguarded(Leases):
     compared = "true"
 
     async def advance(
-        self, connection: Connection, claim: Claim, next_offset: int, chain: bytes
+        self,
+        connection: Connection,
+        claim: Claim,
+        next_offset: int,
+        chain: bytes,
+        chain_before: bytes,
     ) -> None:
         moved = await connection.fetchval(
-            "UPDATE trialog.leases SET next_offset = $1, chain = $2"
+            "UPDATE trialog.leases SET next_offset = $1, chain = $2, chain_before = $5"
             f" WHERE {self.compared} AND $3 >= 0 AND $4 >= 0 RETURNING 1",
             next_offset,
             chain,
             claim.epoch,
             claim.next_offset,
+            chain_before,
         )
         if moved is None:
             raise FencedError("the position is another")
@@ -446,10 +452,15 @@ class _MovingAlone(Leases):
     """Moves the position in a transaction of its own."""
 
     async def advance(
-        self, connection: Connection, claim: Claim, next_offset: int, chain: bytes
+        self,
+        connection: Connection,
+        claim: Claim,
+        next_offset: int,
+        chain: bytes,
+        chain_before: bytes,
     ) -> None:
         async with self._pool.acquire() as other:
-            await super().advance(other, claim, next_offset, chain)
+            await super().advance(other, claim, next_offset, chain, chain_before)
 
 
 CANARIES: dict[str, Parts] = {

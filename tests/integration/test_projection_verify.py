@@ -17,7 +17,6 @@ from tests.unit.consumer.project_writers import (
     metrics,
     run_created,
 )
-from trialog_schemas.errors import UnavailableError
 from trialog_schemas.events import ExperimentCreated, RunDeleted
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.log.base import topic_partitions
@@ -218,21 +217,6 @@ async def test_verification_finds_a_forged_record_by_the_chain_of_its_writer(
     # A hole of no length: the event with seq 3 does not follow the one before it.
     assert gap[0] == "replay"
     assert gap[1].endswith(f",3,2,{partition.topic},{partition.number},2)")
-
-
-# K6
-async def test_verification_of_a_log_that_lost_its_end_says_so(
-    pool: Pool, postgres_url: str
-) -> None:
-    """Nothing is compared with a log that does not reach the tables; it is said where it ends."""
-    log = MemoryLog()
-    await log.append(mixed_records())
-    await project(pool, log)
-    partition = next(one for one in topic_partitions(log) if len(log.stored(one)) > 1)
-    log.stored(partition).pop()
-    end = len(log.stored(partition))
-    with pytest.raises(UnavailableError, match=f"ends at {end} in partition {partition.number}"):
-        await verify(postgres_url, log, unheard)
 
 
 async def _each(lines: Sequence[str]) -> AsyncIterator[str]:

@@ -268,6 +268,16 @@ async def read_trees(
         UnavailableError: the log does not answer, or is not the one whose chains these are.
     """
     ends = {one: records for one, (records, _) in chains.items() if records}
+    for partition, (_, end) in (await log.bounds(topic_partitions(log))).items():
+        if end < ends.get(partition, 0):
+            raise UnavailableError(
+                f"the log ends at {end} in {partition.topic} partition {partition.number}, and "
+                f"{ends[partition]} records of it are applied; nothing is signed, `trialog verify` "
+                "says more",
+                field="log",
+                value=end,
+                limit=ends[partition],
+            )
     runs: dict[Partition, dict[str, RunChain]] = {
         one: {} for one in chains if one.topic == EVENTS_TOPIC
     }

@@ -188,7 +188,13 @@ async def give_back(connection: Connection, generation: int, owner: str) -> None
     await connection.execute(load_query("return_leases"), generation, owner)
 
 
-async def switch(connection: Connection, live: Generation, built: Generation, owner: str) -> bool:
+async def switch(
+    connection: Connection,
+    live: Generation,
+    built: Generation,
+    owner: str,
+    targets: Mapping[Partition, int],
+) -> bool:
     """Have another generation answer questions, in one transaction; keep the replaced one alone.
 
     Exchanging the views takes a lock on each, and a question may hold some of them and want others:
@@ -199,6 +205,7 @@ async def switch(connection: Connection, live: Generation, built: Generation, ow
         live: the one that answers now; seized.
         built: the one that will.
         owner: who has seized it.
+        targets: where the other one must be: where the live one is, or where the log ends.
 
     Returns:
         False when it is not (any more) where it was stopped, the other one is behind it, or
@@ -207,7 +214,7 @@ async def switch(connection: Connection, live: Generation, built: Generation, ow
     try:
         async with connection.transaction():
             await connection.execute(load_query("limit_lock_wait"), LOCK_WAIT, STALL_MAX)
-            if not await _is_ahead(connection, live, built, owner):
+            if not await _is_ahead(connection, (live, built), owner, targets):
                 return False
             # One is kept. It is dropped later: that takes locks which may be long in coming.
             await connection.execute(load_query("give_up_kept"))
@@ -215,6 +222,7 @@ async def switch(connection: Connection, live: Generation, built: Generation, ow
             await connection.execute(load_query("set_generation_status"), live.number, "old")
             await connection.execute(load_query("set_generation_status"), built.number, "live")
             await connection.execute(load_query("show_live_generation"))
+            await connection.execute(load_query("announce_generation"))
             await give_back(connection, live.number, owner)
     except asyncpg.LockNotAvailableError:
         return False
@@ -222,9 +230,16 @@ async def switch(connection: Connection, live: Generation, built: Generation, ow
 
 
 async def _is_ahead(
-    connection: Connection, live: Generation, built: Generation, owner: str
+    connection: Connection,
+    generations: tuple[Generation, Generation],
+    owner: str,
+    targets: Mapping[Partition, int],
 ) -> bool:
-    """Tell whether a generation has all of a seized one; both stand until the transaction ends."""
+    """Tell whether a generation has all of a seized one that its log has.
+
+    Both stand until the transaction ends.
+    """
+    live, built = generations
     rows = await connection.fetch(load_query("lock_leases"), live.number, built.number)
     ahead = {
         (row["topic"], row["partition"]): row["next_offset"]
@@ -233,7 +248,8 @@ async def _is_ahead(
     }
     return all(
         row["owner"] == owner
-        and ahead.get((row["topic"], row["partition"]), 0) >= row["next_offset"]
+        and ahead.get((row["topic"], row["partition"]), 0)
+        >= targets.get(Partition(row["topic"], row["partition"]), row["next_offset"])
         for row in rows
         if row["generation"] == live.number
     )

@@ -38,12 +38,14 @@ class Claim:
         epoch: the claim's number; only the newest may write.
         next_offset: where reading resumes; equal to the row in Postgres.
         chain: hash over all records applied so far.
+        chain_before: the same without the last of them; None where it is not known.
     """
 
     partition: Partition
     epoch: int
     next_offset: int
     chain: bytes
+    chain_before: bytes | None = None
 
 
 class Leases:
@@ -102,7 +104,12 @@ class Leases:
             await connection.execute(load_query("unregister_worker"), self.owner)
 
     async def advance(
-        self, connection: Connection, claim: Claim, next_offset: int, chain: bytes
+        self,
+        connection: Connection,
+        claim: Claim,
+        next_offset: int,
+        chain: bytes,
+        chain_before: bytes,
     ) -> None:
         """Move the partition's position in the caller's transaction; must be its first statement.
 
@@ -130,6 +137,7 @@ class Leases:
             chain,
             self._settings.lease_s,
             f"{SHORT_NAME_BY_TOPIC[claim.partition.topic]}:{claim.partition.number}:{next_offset}",
+            chain_before,
         )
         if moved is None:
             raise FencedError(f"epoch {claim.epoch} of {claim.partition} is over")
@@ -166,6 +174,7 @@ class Leases:
             self.drop(claim.partition)
             return False
         claim.next_offset, claim.chain = row["next_offset"], row["chain"]
+        claim.chain_before = row["chain_before"]
         return True
 
     def drop(self, partition: Partition) -> None:
@@ -192,7 +201,10 @@ class Leases:
                 # A crash of Postgres took back what was committed last, see `advance`. Without
                 # this look nobody would notice until the partition's next record.
                 self.claims[claim.partition] = replace(
-                    claim, next_offset=row["next_offset"], chain=row["chain"]
+                    claim,
+                    next_offset=row["next_offset"],
+                    chain=row["chain"],
+                    chain_before=row["chain_before"],
                 )
 
     async def _claim(self, connection: Connection) -> None:
@@ -206,7 +218,7 @@ class Leases:
         for row in rows:
             partition = Partition(row["topic"], row["partition"])
             self.claims[partition] = Claim(
-                partition, row["epoch"], row["next_offset"], row["chain"]
+                partition, row["epoch"], row["next_offset"], row["chain"], row["chain_before"]
             )
 
     async def _release(self, connection: Connection, partitions: Sequence[Partition]) -> None:

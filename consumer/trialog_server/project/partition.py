@@ -8,6 +8,8 @@ What may happen to a batch
   Postgres says.
 * Our own fold breaks at a run (`FoldError`): the run is loaded again, folded up to that record, and
   quarantined from there on. The other runs go on.
+* The log has lost its end, and another record stands where the last applied one stood (`TailLost`):
+  nothing is applied; what comes behind would be, and what came before never.
 * Postgres refuses a value that no rule had refused: the batch is halved until the record is found,
   and its run is quarantined in the same way.
 
@@ -28,6 +30,7 @@ from trialog_schemas.wire import CATALOG_TOPIC
 from trialog_server.project.decode import Decoded, decode_record, extend_chain
 from trialog_server.project.fold_catalog import fold_catalog, load_catalog
 from trialog_server.project.fold_runs import Folded, FoldError, fold_run, parked_rows
+from trialog_server.project.lost_tails import Pauses, check_applied
 from trialog_server.project.merge import merge_series
 from trialog_server.project.rows import Rows, time_of
 from trialog_server.project.runs import KnownRun, RunCache, load_runs
@@ -87,6 +90,7 @@ class PartitionProjection:
         self._cache = RunCache(settings.cached_items_max)
         self._condemned: dict[int, str] = {}
         self._ripe: dict[str, set[str]] = {}
+        self.pauses = Pauses()
 
     @property
     def has_merges(self) -> bool:
@@ -102,12 +106,18 @@ class PartitionProjection:
 
         Raises:
             FencedError: another worker has the partition.
+            TailLost: the last record that was applied is another one by now.
             asyncpg.PostgresError, OSError: Postgres cannot take them now.
         """
+        for record in records:
+            if record.offset == self.claim.next_offset - 1:
+                check_applied(self.claim, record)
         fresh = [record for record in records if record.offset >= self.claim.next_offset]
         size = CATALOG_RECORDS_MAX if self._is_catalog else max(len(fresh), 1)
         for start in range(0, len(fresh), size):
             await self._apply_parts(fresh[start : start + size], partitions)
+        if fresh:
+            self.pauses.note(fresh, time.monotonic())
 
     @property
     def _is_catalog(self) -> bool:
@@ -151,7 +161,8 @@ class PartitionProjection:
                 unreadable.append(read)
             if count % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        chain = extend_chain(claim.chain, records)
+        chain_before = extend_chain(claim.chain, records[:-1])
+        chain = extend_chain(chain_before, records[-1:])
         next_offset = records[-1].offset + 1
         rows = Rows()
         for dead in unreadable:
@@ -163,9 +174,9 @@ class PartitionProjection:
             fold = self._fold_catalog if self._is_catalog else self._fold_runs
             results, known = await fold(connection, decoded, rows)
             async with connection.transaction():
-                await self._leases.advance(connection, claim, next_offset, chain)
+                await self._leases.advance(connection, claim, next_offset, chain, chain_before)
                 await rows.write(connection)
-        claim.next_offset, claim.chain = next_offset, chain
+        claim.next_offset, claim.chain, claim.chain_before = next_offset, chain, chain_before
         self._cache.put(known)
         self._condemned.clear()
         self._count(results, len(unreadable), records[-1].at_us, started_s)

@@ -3,9 +3,11 @@
 1. A generation is made, or the one that an interrupted rebuild left is taken up.
 2. A worker of its own projects the log into it from where it stands; the live tables and their
    workers go on meanwhile and know nothing of it.
-3. When it has come to where the log ended at the start and to where the live tables are, those are
-   stopped for a moment: their leases are seized for a few seconds.
-4. The new generation passes the place where they stand, and one transaction puts it in their place.
+3. When it has come to where the log ended at the start and to where the live tables are, or to the
+   end of a log that ends before them, it is asked what the live tables hold that the new ones do
+   not: a log that has lost its end. Without word that this is accepted, it ends there.
+4. The live ones are stopped for a moment: their leases are seized for a few seconds.
+5. The new generation passes the place where they stand, and one transaction puts it in their place.
    A reader's statement sees the one or the other, never both.
 
 A rebuild that dies in between leaves the live tables as they were: seized leases run out, and the
@@ -37,6 +39,7 @@ from trialog_server.project.generations import (
     seize,
     switch,
 )
+from trialog_server.project.lost_tails import EventsLostError, find_loss, forget_what_was_before
 from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.worker import Worker
 
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from trialog_server.log.base import Log, Partition
     from trialog_server.postgres.pool import Connection, Pool
     from trialog_server.project.generations import Generation
+    from trialog_server.project.lost_tails import Loss
 
 
 Way = Literal["on", "anew", "back"]
@@ -64,15 +68,24 @@ _PAUSE_S_MAX = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild came to: the generation that is live now, the one before, records read."""
+    """What a rebuild came to: the generation that is live now, the one before, records read.
+
+    `loss` is what the one before holds and the log does not have.
+    """
 
     generation: int
     replaced: int
     records: int
+    loss: Loss
 
 
 async def rebuild(
-    dsn: str, log: Log, on_progress: Callable[[int, int], None], *, way: Way = "on"
+    dsn: str,
+    log: Log,
+    on_progress: Callable[[int, int], None],
+    *,
+    way: Way = "on",
+    accepts_loss: bool = False,
 ) -> Rebuilt:
     """Build a generation from the log and put it in the place of the live one.
 
@@ -82,27 +95,34 @@ async def rebuild(
         on_progress: told from time to time how many records are in the new tables, of how many.
         way: "on" goes on with a rebuild that was interrupted, if there is one; "anew" begins at
             the first record; "back" takes the generation that was live before this one.
+        accepts_loss: switch also where the log lacks events that the live tables hold.
 
     Raises:
         ResourceInUseError: another rebuild is under way.
         ResourceNotFoundError: there is no generation to go back to.
+        EventsLostError: the log lacks events that the live tables hold; those are live as before.
         UnavailableError: the log has lost records that a rebuild needs.
     """
     async with rebuilding(dsn) as connection:
         live = await live_generation(connection)
-        start = await check_log(log, await read_positions(connection, live.number))
+        start = await log_ends(log)
         if way == "back":
             built = await reopen_generation(connection)
         else:
             built = await open_generation(connection, "rebuild", is_new=way == "anew")
+            begun = await read_positions(connection, built.number)
+            if not is_reached(start, begun):  # with a log that was longer then
+                built = await open_generation(connection, "rebuild", is_new=True)
         async with projecting(dsn, log, built) as worker:
-            records = await _Succession(connection, worker, live, built).complete(
-                start, on_progress
-            )
+            succession = _Succession(connection, log, worker, (live, built))
+            loss = await succession.catch_up(start, on_progress)
+            if loss.events and not accepts_loss:
+                raise EventsLostError(loss)
+            records = await succession.complete(start, loss, on_progress)
         await drop_useless(connection)
         # Tables of the past are looked up in the live ones and may be what the rebuild was to mend.
         await connection.execute(load_query("drop_old_snapshots"), 0.0, 0)
-    return Rebuilt(built.number, live.number, records)
+    return Rebuilt(built.number, live.number, records, loss)
 
 
 @contextlib.asynccontextmanager
@@ -147,27 +167,46 @@ async def projecting(
 
 
 class _Succession:
-    """One generation takes the place of another."""
+    """One generation takes the place of another: `generations` are the live and the built one."""
 
     def __init__(
-        self, connection: Connection, worker: Worker, live: Generation, built: Generation
+        self,
+        connection: Connection,
+        log: Log,
+        worker: Worker,
+        generations: tuple[Generation, Generation],
     ) -> None:
         self._connection = connection
+        self._log = log
         self._worker = worker
-        self._live = live
-        self._built = built
+        self._live, self._built = generations
         self._owner = f"rebuild/{socket.gethostname()}:{os.getpid()}"
 
-    async def complete(
+    async def catch_up(
         self, start: Mapping[Partition, int], on_progress: Callable[[int, int], None]
+    ) -> Loss:
+        """Fill the new tables to where the live ones are; return what only those hold."""
+        applied = await self._positions(self._live)
+        await self._pass(await self._targets(start, applied), on_progress)
+        ends = await log_ends(self._log)
+        return await find_loss(self._connection, self._live, self._built, applied, ends)
+
+    async def complete(
+        self,
+        start: Mapping[Partition, int],
+        loss: Loss,
+        on_progress: Callable[[int, int], None],
     ) -> int:
-        """Fill the new tables until they have taken over; return how many records are in them."""
+        """Have the new tables take over; return how many records are in them.
+
+        What was concluded from records that are lost goes first: it is made again of what is there.
+        """
+        if loss.cuts:
+            await forget_what_was_before(self._connection, loss.cuts)
         pause_s = _LOOK_S
         while True:
-            targets = dict(start)
-            for partition, position in (await self._positions(self._live)).items():
-                targets[partition] = max(position, targets.get(partition, 0))
-            await self._pass(targets, on_progress)
+            applied = await self._positions(self._live)
+            await self._pass(await self._targets(start, applied), on_progress)
             if await self._take_over():
                 break
             await asyncio.sleep(pause_s)
@@ -178,6 +217,15 @@ class _Succession:
 
     async def _positions(self, generation: Generation) -> dict[Partition, int]:
         return await read_positions(self._connection, generation.number)
+
+    async def _targets(
+        self, start: Mapping[Partition, int], applied: Mapping[Partition, int]
+    ) -> dict[Partition, int]:
+        """Return where the new tables must come to: a log that lost its end goes no further."""
+        ends = await log_ends(self._log)
+        return {
+            one: max(start.get(one, 0), min(applied.get(one, 0), end)) for one, end in ends.items()
+        }
 
     async def _pass(
         self, targets: Mapping[Partition, int], on_progress: Callable[[int, int], None]
@@ -190,9 +238,10 @@ class _Succession:
         try:
             if not await seize(self._connection, live.number, self._owner, SEIZED_S):
                 return False
+            targets = await self._targets({}, await self._positions(live))
             async with asyncio.timeout(PASS_S):
-                await self._pass(await self._positions(live), lambda _done, _total: None)
-            return await switch(self._connection, live, self._built, self._owner)
+                await self._pass(targets, lambda _done, _total: None)
+            return await switch(self._connection, live, self._built, self._owner, targets)
         except TimeoutError:
             return False
         finally:
@@ -213,30 +262,17 @@ async def pass_positions(
     """
     total = sum(targets.values())
     while not is_reached(positions := await read_positions(connection, built.number), targets):
-        for reason in worker.telemetry.stopped.values():
-            raise UnavailableError(f"the tables cannot be built: {reason}")
+        for partition, target in targets.items():
+            reason = worker.telemetry.stopped.get(f"{partition.topic}:{partition.number}")
+            # One that is there already may stand still: kept tables of a log that lost its end do.
+            if reason is not None and positions.get(partition, 0) < target:
+                raise UnavailableError(f"the tables cannot be built: {reason}")
         done = sum(min(positions.get(one, 0), target) for one, target in targets.items())
         on_progress(done, total)
         await asyncio.sleep(_LOOK_S)
 
 
-async def check_log(log: Log, live: Mapping[Partition, int]) -> dict[Partition, int]:
-    """Return where the log ends.
-
-    Raises:
-        UnavailableError: before the live tables: nothing could be built from it.
-    """
+async def log_ends(log: Log) -> dict[Partition, int]:
+    """Return where each partition of the log ends."""
     bounds = await log.bounds(topic_partitions(log))
-    ends = {partition: end for partition, (_, end) in bounds.items()}
-    for partition, position in live.items():
-        end = ends.get(partition, 0)
-        if end < position:
-            raise UnavailableError(
-                f"the log ends at {end} in partition {partition.number} of {partition.topic}, the "
-                f"live tables are at {position}: it is another log, or its end was lost; give the "
-                "address of the right one",
-                field="log",
-                value=end,
-                limit=position,
-            )
-    return ends
+    return {partition: end for partition, (_, end) in bounds.items()}

@@ -16,6 +16,8 @@ class ProjectionSettings:
         renew_s: how often a lease is renewed and the share of partitions looked at.
         claim_retry_s: the same while partitions are missing from the share; with `lease_s` it
             bounds how long a new start waits after a SIGKILL.
+        look_back_s: how often records of a partition that were applied are looked at once more, of
+            one partition after the other; see `lost_tails.Pauses`.
         batch_bytes_max: bytes of records read at once. Larger batches make larger chunks and
             fewer statements; 4 MiB of 50 KB records were applied in about 0.15 s.
         cached_items_max: parameters, metrics and runs kept in memory for one partition.
@@ -28,6 +30,7 @@ class ProjectionSettings:
     lease_s: float = 3.0
     renew_s: float = 1.0
     claim_retry_s: float = 0.25
+    look_back_s: float = 5.0
     batch_bytes_max: int = 4 * 1024 * 1024
     cached_items_max: int = 50_000
     backoff_s_max: float = 2.0

@@ -13,7 +13,9 @@ What is found and how it is located
   offset; of a writer's last record the line in `writers` differs.
 * Events that an older release listed as unknown and this one reads: they are applied in the replay
   alone. `unapplied` names them; a rebuild applies them, and nobody has edited anything.
-* A log that lost its end: the replay cannot come to the live positions; nothing is compared.
+* A log that lost its end, whether or not others' records took the places: `loss` has from which
+  offset on, and which events the tables hold that are nowhere in the log. While the log is shorter
+  than what was applied no rows are compared: all that follows from the lost records would differ.
 
 An edit that was made to log, tables and chains alike is not found here: that takes a chain value
 that was kept elsewhere, see `checkpoint.py`.
@@ -38,11 +40,12 @@ from trialog_server.project.generations import (
     rebuilding,
 )
 from trialog_server.project.log_until import LogUntil
-from trialog_server.project.rebuild import check_log, pass_positions, projecting
+from trialog_server.project.lost_tails import Loss, find_loss
+from trialog_server.project.rebuild import log_ends, pass_positions, projecting
 from trialog_server.project.unapplied import unapplied
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from typing import Literal
 
     from trialog_server.log.base import Log
@@ -95,6 +98,7 @@ class Verification:
     tables: list[TableCheck]
     partitions: list[PartitionCheck]
     unapplied: dict[str, int] = field(default_factory=dict)
+    loss: Loss = field(default_factory=Loss)
 
     @property
     def is_outdated(self) -> bool:
@@ -119,32 +123,49 @@ async def verify(dsn: str, log: Log, on_progress: Callable[[int, int], None]) ->
 
     Raises:
         ResourceInUseError: a rebuild or another verification is under way.
-        UnavailableError: the log ends before the live tables, or has lost records in between.
+        UnavailableError: the log has lost records before its end.
     """
     async with rebuilding(dsn) as connection, _snapshot(dsn) as looking:
         live = await live_generation(looking)
         applied = await _leases(looking, live)
         await looking.execute(load_query("set_search_path"), live.schema_name)
         left = await unapplied(looking)
-        ends = {partition: position for partition, (position, _) in applied.items()}
-        await check_log(log, ends)
+        bounds = await log_ends(log)
+        positions = {partition: position for partition, (position, _) in applied.items()}
+        ends = {one: min(position, bounds.get(one, 0)) for one, position in positions.items()}
         replay = await open_generation(connection, "verify", is_new=True)
         try:
-            async with projecting(dsn, LogUntil(log, ends), replay) as worker:
-                await pass_positions(connection, worker, replay, ends, on_progress)
+            await _replay(dsn, LogUntil(log, ends), (connection, replay), ends, on_progress)
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 replayed = await _leases(connection, replay)
                 tables = [
                     await _check_table(table, (looking, live), (connection, replay))
-                    for table in TABLES
+                    for table in (TABLES if ends == positions else ())
                 ]
+            other = {one: positions[one] for one in applied if replayed.get(one) != applied[one]}
+            if other:
+                # What was sent again may stand anywhere behind, up to the log's end.
+                await _replay(dsn, LogUntil(log, bounds), (connection, replay), bounds, on_progress)
+            loss = await find_loss(connection, live, replay, other, bounds)
         finally:
             await drop(connection, [replay])
     partitions = [
         PartitionCheck(one, position, chain, replayed.get(one, (0, ""))[1])
         for one, (position, chain) in sorted(applied.items())
     ]
-    return Verification(tables, partitions, left)
+    return Verification(tables, partitions, left, loss)
+
+
+async def _replay(
+    dsn: str,
+    log: LogUntil,
+    into: tuple[Connection, Generation],
+    ends: Mapping[Partition, int],
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Apply a log up to its ends."""
+    async with projecting(dsn, log, into[1]) as worker:
+        await pass_positions(into[0], worker, into[1], ends, on_progress)
 
 
 async def live_chains(dsn: str) -> dict[Partition, tuple[int, str]]:

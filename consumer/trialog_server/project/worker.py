@@ -23,6 +23,7 @@ from trialog_schemas.errors import UnavailableError
 from trialog_server.log.base import OffsetMissing, topic_partitions
 from trialog_server.postgres.pool import POSTGRES_AWAY
 from trialog_server.project.lease import FencedError, Leases
+from trialog_server.project.lost_tails import TailLost, check_seen
 from trialog_server.project.partition import PartitionProjection
 from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.telemetry import Telemetry
@@ -64,6 +65,9 @@ class Worker:
         self._stopped: set[Partition] = set()
         self._is_lost = True
         self._is_assigned = False
+        self._looking: asyncio.Task[None] | None = None
+        self._looked_at: Partition | None = None
+        self._look_at_s = time.monotonic() + self._settings.look_back_s
         self._tend_at_s = 0.0
         self._backoff_s = 0.0
 
@@ -81,6 +85,9 @@ class Worker:
                 await self._try_round(reader, stopping)
         finally:
             stopping.cancel()
+            if self._looking is not None:
+                self._looking.cancel()
+                await asyncio.gather(self._looking, return_exceptions=True)
             await reader.close()
             # Where Postgres is away the leases end by themselves in the same time.
             with suppress(*FAULTS):
@@ -112,8 +119,7 @@ class Worker:
             await self._find_position()
         if time.monotonic() >= self._tend_at_s:
             await self._tend()
-        if not self._is_assigned:
-            self._assign(reader)
+        self._look_back()
         found = await self._fetch(reader, stopping)
         await _side_by_side(
             self._apply(self._projections[partition], records)
@@ -143,6 +149,24 @@ class Worker:
         wait_s = settings.claim_retry_s if self._leases.is_short else settings.renew_s
         self._tend_at_s = time.monotonic() + wait_s
 
+    def _look_back(self) -> None:
+        """Have records of one partition looked at once more, each time of the next one.
+
+        Raises:
+            TailLost: of one that was looked at: what was applied is another record now, or none.
+        """
+        if self._looking is not None and self._looking.done():
+            looking, self._looking = self._looking, None
+            looking.result()
+        going = [one for one in sorted(self._projections) if one not in self._stopped]
+        if not going or self._looking is not None or time.monotonic() < self._look_at_s:
+            return
+        self._look_at_s = time.monotonic() + self._settings.look_back_s
+        later = [one for one in going if self._looked_at is None or one > self._looked_at]
+        self._looked_at = (later or going)[0]
+        seen = self._projections[self._looked_at].pauses.take()
+        self._looking = asyncio.create_task(check_seen(self._log, self._looked_at, seen))
+
     def _follow_claims(self) -> None:
         """Have a projection for each claim and no other.
 
@@ -160,14 +184,24 @@ class Worker:
                 )
                 self._is_assigned = False
 
-    def _assign(self, reader: LogReader) -> None:
-        reader.assign(
-            {
-                partition: projection.claim.next_offset
-                for partition, projection in self._projections.items()
-                if partition not in self._stopped
-            }
-        )
+    async def _assign(self, reader: LogReader) -> None:
+        """Have the reader begin at the last record that was applied: that is looked at once more.
+
+        Raises:
+            TailLost: the log ends before it.
+        """
+        positions = {
+            partition: projection.claim.next_offset
+            for partition, projection in self._projections.items()
+            if partition not in self._stopped
+        }
+        bounds = await self._log.bounds(list(positions)) if positions else {}
+        for partition, (start, end) in bounds.items():
+            if positions[partition] > end:
+                raise TailLost(partition, positions[partition], end)
+            if start < positions[partition]:
+                positions[partition] -= 1
+        reader.assign(positions)
         self._is_assigned = True
 
     async def _fetch(
@@ -180,9 +214,7 @@ class Worker:
         if not self._projections:
             await asyncio.wait({stopping}, timeout=wait_s)
             return {}
-        fetching = asyncio.create_task(
-            reader.fetch(bytes_max=self._settings.batch_bytes_max, wait_s=wait_s)
-        )
+        fetching = asyncio.create_task(self._read(reader, wait_s))
         try:
             await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
             return fetching.result() if fetching.done() else {}
@@ -190,6 +222,11 @@ class Worker:
             if not fetching.done():
                 fetching.cancel()
                 await asyncio.wait({fetching})
+
+    async def _read(self, reader: LogReader, wait_s: float) -> dict[Partition, list[LogRecord]]:
+        if not self._is_assigned:
+            await self._assign(reader)
+        return await reader.fetch(bytes_max=self._settings.batch_bytes_max, wait_s=wait_s)
 
     async def _apply(self, projection: PartitionProjection, records: list[LogRecord]) -> None:
         partitions = self._log.partition_count(projection.claim.partition.topic)

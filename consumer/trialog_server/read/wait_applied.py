@@ -105,6 +105,7 @@ class AppliedPositions:
         with answering():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 await connection.add_listener(CHANNEL, self._hear)
+                self._next_offsets = {}  # what was announced before was not heard
                 try:
                     await self._look_while_alive(connection)
                 finally:
@@ -127,7 +128,10 @@ class AppliedPositions:
                 await self._look.wait()
         self._look.clear()
 
-    def _hear(self, *_announcement: object) -> None:
+    def _hear(self, *announcement: object) -> None:
+        if "generation" in announcement:
+            # Tables of a log that has lost its end may stand before those that they replace.
+            self._next_offsets = {}
         if self._waiters:
             self._look.set()
 

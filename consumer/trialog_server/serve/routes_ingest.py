@@ -18,7 +18,7 @@ from trialog_schemas.events import NIL_ID, Event, ExperimentCreated, RunCreated,
 from trialog_schemas.wire import CATALOG_TOPIC, Position, unframe
 from trialog_server.artifacts import check_sha256
 from trialog_server.read.experiments import find_experiment
-from trialog_server.read.list_rejections import writer_rejections
+from trialog_server.read.list_rejections import check_applied, writer_rejections
 from trialog_server.read.list_runs import find_run
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.bounds import COMMANDS_PATH, POLICY_PATH, RECORDS_PATH
@@ -143,6 +143,8 @@ class IngestRoutes:
         if not isinstance(receipt, Position):
             raise error_from_code(receipt.code, receipt.message)
         is_applied = await self._service.applied.wait([receipt], wait_s)
+        if is_applied:
+            await check_applied(self._service.pool, NIL_ID, writer_id, seqs[1], receipt)
         run_ids = [NIL_ID, *_run_ids(events)]
         rejections = (
             await writer_rejections(self._service.pool, run_ids, writer_id, seqs)

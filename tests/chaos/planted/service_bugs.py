@@ -71,19 +71,19 @@ def no_fence() -> None:
     count_again()
 
     async def unguarded(
-        self: Any, connection: Any, claim: Any, next_offset: int, chain: bytes
+        self: Any, connection: Any, claim: Any, next_offset: int, *chains: bytes
     ) -> None:
         await asyncio.sleep(WINDOW_S)
         await connection.execute(
-            "UPDATE trialog.leases SET next_offset = $1, chain = $2 "
-            "WHERE generation = $3 AND topic = $4 AND partition = $5",
+            "UPDATE trialog.leases SET next_offset = $1, chain = $2, chain_before = $3 "
+            "WHERE generation = $4 AND topic = $5 AND partition = $6",
             next_offset,
-            chain,
+            *chains,
             self._settings.generation,
             *claim.partition,
         )
 
-    Leases.advance = unguarded  # type: ignore[method-assign]
+    Leases.advance = unguarded  # type: ignore[method-assign,assignment]
 
 
 def begin_at_the_end() -> None:
@@ -102,13 +102,15 @@ def begin_at_the_end() -> None:
         for partition in self.claims.keys() - before:
             _, end = (await logs[0].bounds([partition]))[partition]
             await self._pool.execute(
-                "UPDATE trialog.leases SET next_offset = $1 "
+                "UPDATE trialog.leases SET next_offset = $1, chain_before = NULL "
                 "WHERE generation = $2 AND topic = $3 AND partition = $4",
                 end,
                 self._settings.generation,
                 *partition,
             )
+            # Who forgets where it stood has nothing to hold the log against either.
             self.claims[partition].next_offset = end
+            self.claims[partition].chain_before = None
 
     Worker.__init__ = noting  # type: ignore[method-assign,assignment]
     Leases.tend = jumping  # type: ignore[method-assign]

@@ -21,4 +21,4 @@ SET epoch = held.epoch + 1,
 FROM free
 WHERE held.generation = $1 AND held.topic = free.topic AND held.partition = free.partition
 RETURNING held.topic, held.partition, held.epoch, held.next_offset,
-          coalesce(held.chain, ''::bytea) AS chain
+          coalesce(held.chain, ''::bytea) AS chain, held.chain_before

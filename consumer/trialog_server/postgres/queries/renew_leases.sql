@@ -5,4 +5,5 @@ SET until = clock_timestamp() + $2::double precision * interval '1 second'
 FROM unnest($3::text[], $4::int[], $5::bigint[]) AS mine (topic, partition, epoch)
 WHERE held.generation = $1 AND held.topic = mine.topic AND held.partition = mine.partition
   AND held.epoch = mine.epoch AND held.owner IS NOT NULL
-RETURNING held.topic, held.partition, held.next_offset, coalesce(held.chain, ''::bytea) AS chain
+RETURNING held.topic, held.partition, held.next_offset,
+          coalesce(held.chain, ''::bytea) AS chain, held.chain_before

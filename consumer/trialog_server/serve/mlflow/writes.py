@@ -31,7 +31,7 @@ from trialog_schemas.events import (
 from trialog_schemas.limits import TAG_VALUE_CHARS_MAX
 from trialog_schemas.names import check_not_reserved
 from trialog_schemas.rules import RunState, decide_body
-from trialog_server.read.list_rejections import writer_rejections
+from trialog_server.read.list_rejections import check_applied, writer_rejections
 from trialog_server.read.run_to_write import run_to_write
 from trialog_server.serve.mlflow.long_values import (
     JSON_TYPE,
@@ -310,6 +310,10 @@ class RunWrites:
                 f"what was sent is recorded, and not applied after {self._wait_s:g} s; the "
                 "projection is behind, send the same again"
             )
+        last_seq = appended.seqs[1]
+        await check_applied(
+            self._service.pool, run_ids[0], appended.writer_id, last_seq, appended.position
+        )
         for told in await writer_rejections(
             self._service.pool, run_ids, appended.writer_id, appended.seqs
         ):

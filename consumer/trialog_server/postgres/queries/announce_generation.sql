@@ -1,0 +1,2 @@
+-- Tell whoever listens for applied positions that other tables are live: those may stand elsewhere.
+SELECT pg_notify('trialog_applied', 'generation')

@@ -1,0 +1,345 @@
+"""Logs that have lost records which are applied: how it is told, and which events those were.
+
+A log loses its end when a broker loses its disk's last writes, when somebody cuts a topic. What
+was applied by then is in the tables and in no replay, unless its writers sent it again. By whom it
+was recorded the tables know; so that can be told to the event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from trialog_schemas.errors import UnavailableError
+from trialog_schemas.wire import CATALOG_TOPIC
+from trialog_server.log.base import OffsetMissing, Partition
+from trialog_server.postgres.queries import load_query
+from trialog_server.project.decode import extend_chain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from trialog_server.log.base import Log, LogRecord
+    from trialog_server.postgres.pool import Connection
+    from trialog_server.project.generations import Generation
+    from trialog_server.project.lease import Claim
+
+
+EVENTS_SHOWN_MAX = 50
+"""Lines about lost events that are meant for people."""
+
+
+PAUSE_S = 0.5
+"""Without records for so long a log may have been away; no broker is killed and back sooner."""
+
+PAUSES_MAX = 100
+"""Pauses that are remembered until they are looked at."""
+
+
+class Seen(NamedTuple):
+    """A record that was applied: its offset, and a digest of its bytes."""
+
+    offset: int
+    digest: bytes
+
+
+class TailLost(OffsetMissing):
+    """The log does not have the last record that was applied: it is missing, or is another one.
+
+    Args:
+        partition: where.
+        position: behind the last record that was applied.
+        end: where the log ends, if that is before the position.
+    """
+
+    def __init__(self, partition: Partition, position: int, end: int | None = None) -> None:
+        super().__init__(partition, position - 1, 0, position if end is None else end)
+        where = f"{partition.topic} partition {partition.number}"
+        what = (
+            f"record {position - 1} is another one in the log than was applied"
+            if end is None
+            else f"the log ends at {end} and its first {position} records are applied"
+        )
+        self.message = (
+            f"{where}: {what}: its end was lost, or it is another log; nothing more of it is "
+            "applied. `trialog verify` tells what the tables hold beyond it, and `trialog rebuild "
+            "--anew` makes them of what the log has"
+        )
+        self.args = (self.message,)
+
+
+def check_applied(claim: Claim, record: LogRecord) -> None:
+    """See that the last record that was applied is the one that the log has at its offset.
+
+    Raises:
+        TailLost: it is another one.
+    """
+    if claim.chain_before is None or extend_chain(claim.chain_before, [record]) == claim.chain:
+        return
+    raise TailLost(claim.partition, claim.next_offset)
+
+
+class Pauses:
+    """Which records of a partition were the last ones before nothing came for a while.
+
+    A log that loses its end is away for a moment. If others' records take the places before this
+    reader is there again, it goes on behind them and hears nothing; but the last record that it had
+    applied before is another one then.
+    """
+
+    def __init__(self) -> None:
+        self._last: Seen | None = None
+        self._seen_at_s = 0.0
+        self._before: list[Seen] = []
+
+    def note(self, records: Sequence[LogRecord], now_s: float) -> None:
+        """Note records that were applied at a time, in seconds of any clock."""
+        if self._last is not None and now_s - self._seen_at_s > PAUSE_S:
+            self._before = [*self._before[-PAUSES_MAX:], self._last]
+        self._last, self._seen_at_s = Seen(records[-1].offset, _digest(records[-1])), now_s
+
+    def take(self) -> list[Seen]:
+        """Return those that nobody has taken yet, and the newest record."""
+        taken, self._before = self._before, []
+        return taken if self._last is None else [*taken, self._last]
+
+
+async def check_seen(log: Log, partition: Partition, seen: Sequence[Seen]) -> None:
+    """Read records once more that were applied, and see that they are still those.
+
+    A log that is away now is another matter, and said elsewhere.
+
+    Raises:
+        TailLost: one is another one, or is not there any more.
+    """
+    digests = {one.offset: one.digest for one in seen}
+    if not digests:
+        return
+    try:
+        start, end = (await log.bounds([partition]))[partition]
+        if end <= max(digests):
+            raise TailLost(partition, max(digests) + 1, end)
+        # What was dropped is in an archive.
+        records = await log.read_at(partition, [one for one in digests if one >= start])
+    except UnavailableError:
+        return
+    except OffsetMissing as exc:
+        if isinstance(exc, TailLost):
+            raise
+        return  # dropped meanwhile; what else is missing the next look finds
+    for record in records:
+        if _digest(record) != digests[record.offset]:
+            raise TailLost(partition, record.offset + 1)
+
+
+def _digest(record: LogRecord) -> bytes:
+    return extend_chain(b"", [record])
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A partition whose log is not the applied one from an offset on.
+
+    Args:
+        partition: which.
+        first_offset: the first record that is missing, or another one.
+        applied: behind the last record that was applied.
+        end: where the log ends.
+    """
+
+    partition: Partition
+    first_offset: int
+    applied: int
+    end: int
+
+    def __str__(self) -> str:
+        where = f"{self.partition.topic} partition {self.partition.number}"
+        count = self.applied - self.first_offset
+        now = (
+            f"the log ends at {self.end}"
+            if self.end <= self.first_offset
+            else f"the log has others from there on, to {self.end - 1}"
+        )
+        place = f"from offset {self.first_offset} on"
+        if count == 1:
+            return f"{where}: 1 record {place} was applied and is lost, {now}"
+        return f"{where}: {count} records {place} were applied and are lost, {now}"
+
+
+@dataclass(frozen=True, slots=True)
+class LostEvents:
+    """Consecutive events of a writer that tables hold and that are nowhere in the log.
+
+    Args:
+        run_id: whose; the catalog's own events have the run of all zeros.
+        run_name: of that run, if there is one.
+        experiment_name: of its experiment.
+        is_catalog: what the catalog says of the run (that it was created, deleted).
+        writer_id: who recorded them.
+        first_seq: of the first one.
+        last_seq: of the last one.
+    """
+
+    run_id: str
+    run_name: str | None
+    experiment_name: str | None
+    is_catalog: bool
+    writer_id: str
+    first_seq: int
+    last_seq: int
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return self.last_seq - self.first_seq + 1
+
+    def __str__(self) -> str:
+        of_run = f"run {self.run_id}"
+        if self.run_name is not None:
+            of_run = f"{of_run} ({self.experiment_name}/{self.run_name})"
+        if self.is_catalog:
+            of_run = f"the catalog, about {of_run}" if self.run_name else "the catalog"
+        seqs = f"{self.first_seq}"
+        if self.count > 1:
+            seqs = f"{self.first_seq} to {self.last_seq}"
+        return f"{of_run}, writer {self.writer_id}: seq {seqs}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What tables hold that the log does not have.
+
+    Args:
+        cuts: where the log is not the applied one.
+        events: those that are nowhere in the log; none where all was sent again.
+    """
+
+    cuts: Sequence[Cut] = ()
+    events: Sequence[LostEvents] = ()
+
+    @property
+    def count(self) -> int:
+        """How many events are lost."""
+        # An event of the catalog may be about many runs.
+        told = {(one.is_catalog, one.writer_id, one.first_seq): one.count for one in self.events}
+        return sum(told.values())
+
+    @property
+    def runs(self) -> int:
+        """Of how many runs they are."""
+        return len({one.run_id for one in self.events})
+
+    def lines(self) -> Iterator[str]:
+        """Say it, of very many events the first ones."""
+        yield from map(str, self.cuts)
+        for one in self.events[:EVENTS_SHOWN_MAX]:
+            yield f"  nowhere in the log: {one}"
+        more = len(self.events) - EVENTS_SHOWN_MAX
+        if more > 0:
+            yield f"  and {more} more; --json has all"
+        if self.cuts and not self.events:
+            yield "  every event that was applied is in the log, at another place"
+
+    def json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "cuts": [
+                {
+                    "topic": one.partition.topic,
+                    "partition": one.partition.number,
+                    "first_offset": one.first_offset,
+                    "applied": one.applied,
+                    "end": one.end,
+                }
+                for one in self.cuts
+            ],
+            "events_count": self.count,
+            "events": [
+                {
+                    "run_id": one.run_id,
+                    "run_name": one.run_name,
+                    "experiment_name": one.experiment_name,
+                    "is_catalog": one.is_catalog,
+                    "writer_id": one.writer_id,
+                    "first_seq": one.first_seq,
+                    "last_seq": one.last_seq,
+                }
+                for one in self.events
+            ],
+        }
+
+
+class EventsLostError(UnavailableError):
+    """Tables that are made of the log would lack events that the live ones hold."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__(
+            f"the log lacks {loss.count} events of {loss.runs} runs that the live tables hold: it "
+            "is another log, or has lost its end; the tables stay as they are: have the writers "
+            "that still have those events send them (`trialog sync`), or give the log what only an "
+            "archive has (`trialog archive --supersede`), and rebuild then; with "
+            "--accept-lost-events the tables are made of what the log has",
+            field="log",
+            value=loss.count,
+        )
+        self.loss = loss
+
+
+async def find_loss(
+    connection: Connection,
+    live: Generation,
+    made: Generation,
+    applied: Mapping[Partition, int],
+    ends: Mapping[Partition, int],
+) -> Loss:
+    """Return what live tables hold that is not in tables made of the whole log.
+
+    Args:
+        connection: sees both.
+        live: the ones that may hold more.
+        made: those made of the log, at least up to where the live ones stand, or to its end.
+        applied: how far the live ones were when that was decided; later records are left out.
+        ends: where the log ends.
+    """
+    asked = (live.schema_name, made.schema_name, *_columns(applied))
+    found = {
+        Partition(row["topic"], row["partition"]): row["first_offset"]
+        for row in await connection.fetch(load_query("other_records"), *asked)
+    }
+    cuts = []
+    for partition, position in sorted(applied.items()):
+        end = ends.get(partition, 0)
+        first = min(found.get(partition, position), end)
+        if first < position:
+            cuts.append(Cut(partition, first, position, end))
+    rows = await connection.fetch(load_query("lost_events"), *asked) if cuts else []
+    return Loss(
+        cuts,
+        [
+            LostEvents(
+                row["run_id"].hex,
+                row["run_name"],
+                row["experiment_name"],
+                row["topic"] == CATALOG_TOPIC,
+                row["writer_id"].hex,
+                row["first_seq"],
+                row["last_seq"],
+            )
+            for row in rows
+        ],
+    )
+
+
+async def forget_what_was_before(connection: Connection, cuts: Sequence[Cut]) -> None:
+    """Drop what was concluded from records that the log has lost: snapshots of then, and seals."""
+    places = {one.partition: one.first_offset for one in cuts}
+    await connection.execute(load_query("drop_snapshots"))
+    await connection.execute(load_query("forget_seals"), *_columns(places))
+
+
+def _columns(places: Mapping[Partition, int]) -> tuple[list[str], list[int], list[int]]:
+    return (
+        [one.topic for one in places],
+        [one.number for one in places],
+        list(places.values()),
+    )
