@@ -205,7 +205,7 @@ async def test_page_says_what_is_no_moment_and_what_was_not_there(
         ):
             await page.goto(f"/?as_of={as_of}#/{view}")
             await expect(alert, as_of).to_contain_text(sentence)
-            await page.get_by_role("button", name="Back to now").click()
-            await expect(page.get_by_role("region", name="the past")).to_be_hidden()
+        await page.get_by_role("button", name="Back to now").click()
+        await expect(page.get_by_role("region", name="the past")).to_be_hidden()
         await page.goto(f"/?as_of={early}#/")
         await expect(page.locator("main")).to_contain_text("There was no experiment then.")

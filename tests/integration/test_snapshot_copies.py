@@ -190,7 +190,7 @@ async def open_past(url: str, length: int) -> AsyncIterator[Past]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def history_of_all(module_postgres_url: str) -> AsyncIterator[Past]:
     """The history that the tests of this module share."""
-    async with open_past(module_postgres_url, 110) as opened:
+    async with open_past(module_postgres_url, 90) as opened:
         yield opened
 
 
@@ -214,8 +214,8 @@ async def ask_alone(url: str, moment_text: str) -> None:
 async def test_tables_of_many_moments_are_those_of_replays_from_the_start(past: Past) -> None:
     """In any order, of any scopes: each begins with a copy of what is there, and is the same."""
     dice = random.Random(7)
-    scopes = dice.choices(SCOPES, weights=(1, 5, 1, 1, 1, 1), k=8)
-    asked = list(zip(scopes, dice.sample(past.moments[20:], 8), strict=True))
+    scopes = dice.choices(SCOPES, weights=(1, 5, 1, 1, 1, 1), k=6)
+    asked = list(zip(scopes, dice.sample(past.moments[20:], 6), strict=True))
     asked.append((SCOPES[1], past.moments[-1]))
     before = past.log.looked_up
     copied = [await past.digests(scope, moment) for scope, moment in asked]
