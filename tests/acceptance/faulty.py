@@ -27,6 +27,8 @@ LONG_FOLDER = "a-folder-whose-path-is-too-long-for-a-unix-socket" * 2
 STALE_AFTER_S = 2
 """After so many seconds of silence a run of this service is stale; far below the default."""
 
+REREAD_TIMEOUT_S = 120.0
+"""How long a long log of chaos may take to be read again."""
 
 # The owner finds its claims lost, claims them again and reads from where they say.
 BACK_TO_THE_START = (
@@ -110,4 +112,4 @@ class Faulty:
         if into_nothing:
             self.query("TRUNCATE " + ", ".join(f"gen_1.{table}" for table in TABLES))
         self.query(BACK_TO_THE_START)
-        wait_until(lambda: self.leases() == before, "everything is read again")
+        wait_until(lambda: self.leases() == before, "everything is read again", REREAD_TIMEOUT_S)
