@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.log_stores import BYTES_MAX, KafkaStore, partition_of_run
-from trialog.transports.kafka_producer import ReliableProducer
+from trialog.transports.kafka_producer import ProducerSettings, ReliableProducer
 from trialog_schemas.errors import UnavailableError
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.log.base import Partition
@@ -95,6 +95,30 @@ async def fetch_until_it_fails(reader: LogReader) -> None:
     async with asyncio.timeout(30.0):
         while True:
             await reader.fetch(bytes_max=BYTES_MAX, wait_s=0.1)
+
+
+async def test_producer_of_a_broker_that_is_away_for_long_leaves_nothing_to_complain_of(
+    private_kafka: KafkaBroker,
+) -> None:
+    """Otherwise asyncio would print traces of aiokafka into the program's own words."""
+    complaints: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: complaints.append(str(context)))
+    log = await KafkaLog.open(private_kafka.bootstrap)
+    await log.close()
+    settings = ProducerSettings(answer_timeout_s=1.0, give_up_s=3.0)
+    producer = ReliableProducer(private_kafka.bootstrap, settings)
+    try:
+        assert await producer.send_all(EVENTS_TOPIC, 0, "k", [b"1"]) == [0]
+        private_kafka.kill()
+        sends = [producer.send_all(EVENTS_TOPIC, number, "k", [b"2"]) for number in range(4)]
+        ended = await asyncio.gather(*sends, return_exceptions=True)
+        assert [type(one) for one in ended] == [UnavailableError] * 4
+    finally:
+        await producer.close()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
 
 
 async def test_log_given_up_while_it_opens_leaves_no_connection(kafka_broker: Broker) -> None:

@@ -18,6 +18,8 @@ from trialog.transports.kafka_client import start_client, stop_client
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiokafka.producer.message_accumulator import MessageAccumulator
+
 _CLOSE_TIMEOUT_S = 5.0
 
 
@@ -106,7 +108,23 @@ class AiokafkaConnection:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await producer.client.close()
                 await producer._sender.close()  # noqa: SLF001  aiokafka has no public way to give up
-        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  same reason
+        _fail_all(producer._message_accumulator)  # noqa: SLF001  same reason
         with contextlib.suppress(KafkaError, OSError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await producer.stop()
+
+
+def _fail_all(accumulator: MessageAccumulator) -> None:
+    """End what a producer has not delivered, so that nobody is told of it but who waits.
+
+    aiokafka 0.14 takes a batch that it wants to try again for one that is under way when it ends,
+    and gives its own waiters errors that nobody asks for: asyncio prints both with their traces.
+    """
+    batches = [batch for waiting in accumulator._batches.values() for batch in waiting]  # noqa: SLF001
+    under_way = accumulator._pending_batches  # noqa: SLF001
+    under_way.update(batches)
+    accumulator.fail_all(ProducerClosed())
+    for batch in under_way:
+        for waiter in (batch.future, batch._drain_waiter):  # noqa: SLF001
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()
