@@ -242,6 +242,20 @@ def undisturbed(ledgers: Sequence[Ledger], call_s_max: float = CALL_S_MAX) -> li
     return findings
 
 
+def quiet(words: Mapping[str, str]) -> list[Finding]:
+    """No program is told of what nobody in it can do anything about: asyncio's complaints.
+
+    Args:
+        words: by program what it has said.
+    """
+    complaints = ("was never retrieved", "Exception in callback", "was destroyed but it is pending")
+    return [
+        Finding("quiet", where, line)
+        for where, text in sorted(words.items())
+        for line in [one for one in text.splitlines() if any(c in one for c in complaints)][:1]
+    ]
+
+
 def applied(positions: Mapping[str, int], ends: Mapping[str, int]) -> list[Finding]:
     """After the quiet every partition is applied up to its end."""
     behind = {

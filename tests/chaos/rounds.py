@@ -226,6 +226,7 @@ def _check(stage: Stage, scene: Scene, entries: Sequence[Entry], outcome: Outcom
         evidence = Evidence(run_name, of_run, effects.get(run_id, RunEffects()))
         outcome.findings += checks.of_run(evidence)
     outcome.findings += checks.undisturbed(ledgers)
+    outcome.findings += checks.quiet(scene.words())
     outcome.findings += checks.like_the_model(
         told(model_of(read)), told(tables_found(stage.tables()))
     )

@@ -248,3 +248,8 @@ class Scene:
     def ledgers(self) -> list[Ledger]:
         """Return the ledgers of all programs, their children's as well."""
         return [read_ledger(path) for path in sorted(self.folder.glob("*.ledger"))]
+
+    def words(self) -> dict[str, str]:
+        """Return what all programs have said."""
+        paths = sorted(self.folder.glob("*.log"))
+        return {path.stem: path.read_text(encoding="utf-8", errors="replace") for path in paths}

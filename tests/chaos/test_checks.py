@@ -188,6 +188,15 @@ def test_disturbed_training_is_noticed(line: str) -> None:
     assert checks_of(checks.undisturbed([parse_ledger([*LEDGER, line])])) == {"undisturbed"}
 
 
+def test_complaints_in_the_words_of_a_program_are_noticed() -> None:
+    """Of futures, callbacks and tasks; what trialog says and a trace of the program are its own."""
+    said = "the log cannot be reached\nTraceback (most recent call last):\nKeyboardInterrupt\n"
+    assert checks.quiet({"run-1": said}) == []
+    complaint = "Future exception was never retrieved\nfuture: <Future>\n"
+    found = checks.quiet({"run-1": said, "run-2": said + complaint})
+    assert found == [Finding("quiet", "run-2", "Future exception was never retrieved")]
+
+
 def test_partition_that_is_not_applied_to_its_end_is_noticed() -> None:
     """Behind or beyond; one that has no records needs no position."""
     assert checks.applied({"events:0": 3}, {"events:0": 3}) == []
