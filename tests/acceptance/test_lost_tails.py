@@ -12,11 +12,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 import trialog
 from tests.acceptance.faulty import Faulty
 from tests.services.kafka import KafkaBroker
 from tests.services.trialog import ServiceProcess, TrialogService, wait_until
+from trialog.cleaner import Cleaner
 from trialog.sender import Sender
 from trialog_schemas.wire import EVENTS_TOPIC, partition_of
 
@@ -153,6 +155,33 @@ def test_service_that_is_restored_from_a_backup_is_given_what_came_after_it(
         {"a": "b"},
     )
     assert forgetful.query("SELECT * FROM live.gaps WHERE run_id = $1", run.run_id) == []
+
+
+# B11 D12
+@pytest.mark.parametrize("forgetful", ["embedded"], indirect=True)
+def test_events_that_a_service_never_gets_to_see_are_given_up_aloud(
+    forgetful: Faulty, session: trialog.Session, experiment_name: str
+) -> None:
+    """A service without a writer's row asks for its events for ever; after seven times it is told.
+
+    They stay in the spool until the row is there again.
+    """
+    with trialog.Run(experiment_name, "one", session) as run:
+        log_steps(run, range(20))
+        run.wait(60)
+        sender = Sender._senders[session.resolve()]
+        sender.cleaner = Cleaner(sender.service, look_interval_s=0, feed_pause_s=0)
+        forgetful.query("DELETE FROM live.writers WHERE run_id = $1", run.run_id)
+        with structlog.testing.capture_logs() as said:
+            wait_until(lambda: run.durability().given_up > 0, "they are given up", 90)
+            told = run.durability()
+            wait_until(lambda: any("no more" in str(one["event"]) for one in said), "it is said")
+        assert told.given_up == told.accepted.events
+        (line,) = [one for one in said if "`trialog sync` sends them" in str(one["event"])]
+        assert line["run"] == f"{experiment_name}/one"
+        assert list(session.resolve().spool_dir.glob("*/*.spool"))
+    run.wait(60)
+    assert run.durability().given_up == 0
 
 
 def command(forgetful: Faulty, *arguments: str) -> tuple[int, str]:

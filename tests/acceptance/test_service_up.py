@@ -125,11 +125,24 @@ def test_writes_that_up_has_taken_are_answered_when_it_is_stopped(tmp_path: Path
         worker = service.worker_pid
         os.kill(worker, signal.SIGSTOP)  # so that each of them waits for an answer
         threading.Timer(1.5, os.kill, (worker, signal.SIGCONT)).start()
+        refused = list[tuple[int, str | None]]()
+
+        def ask_in_vain() -> None:
+            try:
+                answer_of(f"{service.url}/api/v1/applied?position=events:0:99999&wait_s=60")
+            except urllib.error.HTTPError as error:
+                with error:
+                    refused.append((error.code, error.headers["Retry-After"]))
+
+        asker = threading.Thread(target=ask_in_vain)
+        asker.start()
         time.sleep(0.5)
         assert service.stop() == 0
-        for writer in writers:
-            writer.join()
+        for thread in (*writers, asker):
+            thread.join()
         assert failed == []
+        # What has no answer when the service ends is to be asked again: it is no defect.
+        assert refused == [(503, "1")]
         service.start()
         answer_of(f"{mlflow}/runs/log-metric", **point, step=0)  # behind all that was recorded
         history = answer_of(f"{mlflow}/metrics/get-history?run_id={run_id}&metric_key=loss")

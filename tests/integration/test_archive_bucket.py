@@ -14,7 +14,7 @@ from tests.unit.consumer.archive_cases import (
     archived,
     filled_log,
 )
-from trialog_schemas.errors import ResourceInUseError
+from trialog_schemas.errors import ResourceInUseError, UnavailableError
 from trialog_server.archive.manifest import MANIFEST_NAME
 from trialog_server.archive.place import open_place
 from trialog_server.log.base import topic_partitions
@@ -53,6 +53,10 @@ async def test_archive_in_a_bucket_holds_what_the_log_holds(storage: ObjectStora
         f"some/where/{MANIFEST_NAME}",
     }
     assert len(await place.sizes("segments/")) == len(storage.objects) - 1
+    gone = next(name for name in storage.objects if "/segments/" in name)
+    del storage.objects[gone]
+    with pytest.raises(UnavailableError, match=f"{gone.removeprefix('some/where/')} is missing"):
+        await archived(log, place)
 
 
 async def test_write_whose_answer_is_lost_is_not_taken_for_somebody_elses(
