@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import uuid
@@ -18,7 +19,7 @@ from tests.services.postgres import PostgresServer, fresh_database, open_server
 from trialog_server.postgres.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
 _KAFKA_FIXTURES = {"kafka_broker", "private_kafka"}
 _POSTGRES_FIXTURES = {"postgres_server_url", "private_postgres"}
@@ -40,6 +41,17 @@ def pytest_configure() -> None:
     for name in tuple(os.environ):
         if name.startswith("TRIALOG_") and not name.startswith("TRIALOG_TEST_"):
             del os.environ[name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among modules and tests, which stay: a quarter of the collecting."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
