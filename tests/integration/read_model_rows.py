@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from trialog_schemas.wire import EVENTS_TOPIC
-from trialog_server.postgres.migrate import migrate
 from trialog_server.postgres.pool import open_pool
 
 if TYPE_CHECKING:
@@ -322,8 +321,7 @@ class Rows:
 
 @asynccontextmanager
 async def open_rows(postgres_url: str) -> AsyncIterator[tuple[Pool, Rows]]:
-    """Migrate an empty database; give a pool on it and the writer of rows."""
-    await migrate(postgres_url)
+    """Give a pool on a migrated database without data, and the writer of rows."""
     pool = await open_pool(postgres_url)
     try:
         yield pool, Rows(pool)

@@ -20,6 +20,7 @@ from tests.services.ports import LOOPBACK
 from tests.services.postgres import fresh_database
 from trialog_schemas.errors import TrialogError
 from trialog_schemas.wire import EVENTS_TOPIC
+from trialog_server.postgres.migrate import migrate
 from trialog_server.serve.page_files import FILES
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ async def test_postgres_away_is_said_quickly_and_it_recovers(
 ) -> None:
     """With Postgres killed every question is a quick 503; once it is back they work again."""
     with fresh_database(private_postgres.url) as url:
+        await migrate(url)
         async with open_api(url, tmp_path) as api:
             await api.rows.experiment("e")
             assert (await api.client.get("/api/v1/experiments/e")).status_code == 200
