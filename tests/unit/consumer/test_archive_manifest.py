@@ -117,8 +117,8 @@ def test_what_is_no_manifest_is_refused_with_one_sentence(what: str) -> None:
 
 def test_manifest_of_a_later_version_asks_for_a_newer_trialog() -> None:
     """A format that is not known yet is not taken for a damaged one."""
-    with pytest.raises(ValidationError, match="is of version 2, this trialog knows version 1"):
-        unpack_manifest(edited(lambda one: one.update(version=2)), URL)
+    with pytest.raises(ValidationError, match="is of version 3, this trialog knows version 2"):
+        unpack_manifest(edited(lambda one: one.update(version=3)), URL)
 
 
 # K6
