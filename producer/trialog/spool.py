@@ -478,7 +478,7 @@ class Spool:
         count = self.dropped_calls
         if self._dropped_recorded == count:
             return
-        record, segment = _dropped_record(count), self._segment
+        record, segment = _dropped_record(count - self._dropped_recorded), self._segment
         has_room = segment is not None and segment.room >= len(record)
         if (has_room or self._roll_if_room(len(record))) and self._segment is not None:
             self._segment.append(record)
@@ -486,6 +486,6 @@ class Spool:
 
 
 def _dropped_record(count: int) -> bytes:
-    """Return the record that tells of so many dropped calls."""
+    """Return the record that tells of so many more dropped calls."""
     told = TIME.pack(now_us()) + body_json(TagsSet({DROPPED_TAG: str(count)}))
     return pack_tail(EVENT, shape_of("tags_set"), told)

@@ -283,7 +283,9 @@ CALLS_FACT = "calls"
 """The fact how many calls a `CallRefused` stands for, if it is not one."""
 
 DROPPED_TAG = "trialog.dropped_calls"
-"""Tag of a run that tells how many log calls a full disk has cost it."""
+"""Tag of a run that tells how many log calls full disks have cost it.
+
+Each writer tells those that it has not told yet; the run has the sum."""
 
 
 CatalogBody: TypeAlias = ExperimentCreated | ExperimentDeleted | RunCreated | RunDeleted

@@ -74,6 +74,7 @@ RULES_VERSION = 1
 Status: TypeAlias = Literal["InProgress", "Completed", "Failed"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NUMBER_OF_CALLS = re.compile(r"[0-9]{1,18}")
 
 _NAMES_CACHED_CHARS_MAX = 8192
 """Names of a block whose verdict is remembered; a foreign producer's may have a megabyte."""
@@ -410,6 +411,7 @@ def _decide_tags(state: RunState, body: TagsSet) -> Verdict:
     try:
         names.check_tags(body.tags)
         names.check_tags(dict.fromkeys(body.removed, ""))
+        dropped = _dropped_calls(state, body.tags)
     except ValidationError as exc:
         return Verdict(None, (invalid(exc, "tags"),))
     live = {key for key, value in state.tags.items() if value is not None}
@@ -418,7 +420,9 @@ def _decide_tags(state: RunState, body: TagsSet) -> Verdict:
     rejections: list[Rejection] = []
     for key, value in body.tags.items():
         # What the run has lost is told whatever else it has.
-        if key in live or key in body.removed or key == DROPPED_TAG:
+        if key == DROPPED_TAG:
+            accepted[key] = str(dropped)
+        elif key in live or key in body.removed:
             accepted[key] = value
         elif len(live) < TAGS_MAX:
             live.add(key)
@@ -428,6 +432,20 @@ def _decide_tags(state: RunState, body: TagsSet) -> Verdict:
     if not accepted and not body.removed:
         return Verdict(None, tuple(rejections))
     return Verdict(replace(body, tags=accepted), tuple(rejections))
+
+
+def _dropped_calls(state: RunState, tags: Mapping[str, str]) -> int:
+    """Return how many calls full disks have cost a run, with those that these tags tell."""
+    told = tags.get(DROPPED_TAG, "0")
+    if not _NUMBER_OF_CALLS.fullmatch(told):
+        raise ValidationError(
+            f"tag {DROPPED_TAG} has the value {shown(told)}, which is no number of up to 18 "
+            "digits; leave this tag to trialog",
+            field="tags",
+            value=told,
+            limit="18 digits",
+        )
+    return int(state.tags.get(DROPPED_TAG) or 0) + int(told)
 
 
 def _too_many_tags(key: str, value: str) -> Rejection:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from tests.acceptance.trainer_program import loss_at, odd_at
 from tests.chaos.ledgers import Call
 from tests.chaos.plain_log import EVENTS, Entry, PlainEvent, PlainRecord, Row, read_record
+from tests.unit.schemas.run_model import DROPPED_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _NAMED = re.compile(r"(?P<kind>[pat])(?P<number>[0-9]+)(?P<mark>(?:\.[a-z0-9]+)*)")
 _KINDS = {"p": "parameter", "a": "artifact", "t": "tag"}
-DROPPED_TAG = "trialog.dropped_calls"
 
 
 @dataclass
@@ -27,7 +27,7 @@ class RunEffects:
     Args:
         calls: in the order of the log, each time it is there.
         wrong: what was logged with another value than the program gave, in words.
-        told: by writer each number of calls that it says a full disk has cost it so far, and how
+        told: by writer the number of calls that it has said a full disk has cost it so far, and how
             many of its own calls are in the log before that.
         by_writer: the calls of each writer, in the order of the log.
         endings: how often an owner ended it.
@@ -85,7 +85,8 @@ def _take(effects: RunEffects, writer: str, event: PlainEvent) -> None:
         effects.endings += 1
     if event.kind == "tags_set" and DROPPED_TAG in _mapping(event.body["tags"]):
         count = int(str(_mapping(event.body["tags"])[DROPPED_TAG]))
-        effects.told.setdefault(writer, []).append((count, len(own)))
+        told = effects.told.setdefault(writer, [(0, 0)])
+        told.append((told[-1][0] + count, len(own)))
         return
     for call, is_right in calls_of(event):
         effects.calls.append(call)

@@ -52,6 +52,7 @@ from tests.integration.projection_bench import (
 from tests.unit.consumer.project_writers import AT_US, catalog_writer, run_created
 from tests.unit.schemas.run_model import (
     ARTIFACT_BYTES,
+    DROPPED_TAG,
     Artifact,
     Entered,
     Left,
@@ -105,6 +106,7 @@ VOCABULARY: tuple[Said | Dreamed, ...] = (
     Artifact("", "a", 1),
     Tags((("s", "1"), ("t", "2")), ()),
     Tags((("s", "2"),), ("t", "u")),
+    Tags(((DROPPED_TAG, "3"), ("t", "1")), ()),
     Tags((("", "1"),), ()),
     Entered("resumed"),
     Entered("joined"),

@@ -72,9 +72,9 @@ class Disk:
 
 
 def fill(spool: Spool) -> int:
-    """Log points until the spool drops one; return how many were kept."""
-    kept = 0
-    while not spool.dropped_calls:
+    """Log points until the spool drops one more; return how many were kept."""
+    kept, dropped = 0, spool.dropped_calls
+    while spool.dropped_calls == dropped:
         spool.append_point("loss", kept, kept, 0.5)
         kept += 1
     return kept - 1
@@ -111,6 +111,25 @@ def test_spool_with_room_again_goes_on_and_records_what_was_dropped(folder: Spoo
     points = points_of(found)
     assert len(points["loss"]) == kept
     assert points["after"] == [(1, 1, bits(0.25))]
+
+
+def test_spool_on_a_disk_that_is_full_again_tells_what_it_has_not_told(
+    folder: SpoolFolder,
+) -> None:
+    """Whoever reads the run adds up what its writers tell."""
+    disk, seconds = Disk(), itertools.count(step=ROOM_CHECK_S)
+    spool = Spool(folder, disk, lambda: next(seconds))
+    for calls in (2, 3):
+        disk.is_full = True
+        fill(spool)
+        for step in range(1, calls):
+            spool.append_point("loss", -step, 1, 0.5)
+        disk.is_full = False
+        spool.append_point("after", calls, 1, 0.25)
+        spool.cut()
+    tags = [event.body for event in events(folder) if isinstance(event.body, TagsSet)]
+    assert tags == [TagsSet({DROPPED_TAG: "2"}), TagsSet({DROPPED_TAG: "3"})]
+    assert spool.dropped_calls == 2 + 3
 
 
 def test_spool_asks_a_full_disk_once_in_a_while(folder: SpoolFolder) -> None:

@@ -8,6 +8,7 @@ from tests.unit.schemas.factories import SHA, artifact, event, long, wide
 from tests.unit.schemas.message_rows import Row
 from trialog_schemas.catalog_rules import CatalogState, decide_catalog, evolve_catalog
 from trialog_schemas.events import (
+    DROPPED_TAG,
     ArtifactLogged,
     Body,
     CallRefused,
@@ -169,6 +170,14 @@ REFUSALS = [
         "'v'",
         "has 50 tags and that is the limit",
         "remove one",
+    ),
+    Row(
+        refusal(TagsSet({DROPPED_TAG: "many"})),
+        "invalid",
+        "tag trialog.dropped_calls",
+        "'many'",
+        "no number of up to 18 digits",
+        "leave this tag to trialog",
     ),
     Row(
         refusal(CallRefused("of_my_own", "no")),

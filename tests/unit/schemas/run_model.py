@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, NamedTuple, TypeAlias
 
+DROPPED_TAG = "trialog.dropped_calls"
+"""The one tag that is added up: each writer says how many more calls it has lost."""
+
 ILLEGAL_NAMES = ("", "bad\nname")
 """Names that neither a parameter nor a metric nor an artifact may have."""
 
@@ -200,7 +203,8 @@ def _set_tags(outcome: Outcome, said: Tags) -> list[str]:
     if any(name in ILLEGAL_NAMES for name, _ in said.values):
         return ["invalid"]
     for name, value in said.values:
-        outcome.tags[name] = value
+        before = outcome.tags.get(name) or "0"
+        outcome.tags[name] = str(int(before) + int(value)) if name == DROPPED_TAG else value
     for name in said.removed:
         outcome.tags[name] = None
     return []

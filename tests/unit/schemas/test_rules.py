@@ -292,6 +292,14 @@ def test_tag_of_what_was_dropped_needs_no_room() -> None:
     assert [codes(one) for one in verdicts] == [[], []]
 
 
+def test_what_several_writers_have_dropped_is_added_up() -> None:
+    """Each tells what it has not told yet; what is no number is refused and changes nothing."""
+    told = [TagsSet({DROPPED_TAG: text}) for text in ("3", "40", "-1", "many", "1" * 19, "2")]
+    state, verdicts = judged(RunState(), *told)
+    assert [codes(one) for one in verdicts] == [[], [], ["invalid"], ["invalid"], ["invalid"], []]
+    assert state.tags == {DROPPED_TAG: "45"}
+
+
 # C4
 def test_refused_call_is_refused_as_what_it_has_raised() -> None:
     """Code, words, name, value and the numbers are the call's own; that it raised is a fact."""
