@@ -173,11 +173,17 @@ def scale_workers(scene: Scene) -> None:
 
 def kill_backend(scene: Scene) -> None:
     """SIGKILL the process of Postgres that serves a worker, or the API; all others end with it."""
-    rows = scene.stage.faulty.query(
-        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'trialog-%' ORDER BY pid"
-    )
-    if rows:
-        os.kill(scene.rng.choice(rows)["pid"], signal.SIGKILL)
+    backends: list[int] = []
+
+    def are_there() -> bool:
+        rows = scene.stage.faulty.query(
+            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'trialog-%' ORDER BY pid"
+        )
+        backends[:] = [row["pid"] for row in rows]
+        return bool(backends)
+
+    wait_until(are_there, "somebody is connected", STEP_TIMEOUT_S)
+    os.kill(scene.rng.choice(backends), signal.SIGKILL)
     scene.struck("postgres")
 
 

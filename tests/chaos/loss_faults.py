@@ -44,13 +44,18 @@ def lose_machine(scene: Scene) -> None:
     wait_until(lambda: bool(_ledger(trainer).promised), "something is promised", STEP_TIMEOUT_S)
     proxies = scene.stage.proxies
     proxy = proxies.get("kafka", proxies["http"])
+    refuses = scene.rng.random() < 0.5
     try:
-        proxy.stall(Direction.TO_SERVER)
+        if refuses:
+            proxy.refuse()
+        else:
+            proxy.stall(Direction.TO_SERVER)
         time.sleep(scene.rng.uniform(0.5, 2.0))
         _kill(scene, trainer)
         shutil.rmtree(folder)
     finally:
         proxy.resume()
+        proxy.accept()
     scene.note(trainer, "lost")
     scene.struck("trainer")
 

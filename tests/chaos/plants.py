@@ -34,7 +34,7 @@ def _plant(faults: str, found_by: str) -> Plant:
 
 PLANTS: dict[str, Plant] = {
     "acknowledge_before_write": _plant("kill_trainers kill_trainers", "found"),
-    "swallow_send_error": _plant("kill_api leave_network", "found"),
+    "swallow_send_error": _plant(" ".join(["lose_machine"] * 4), "promised,found"),
     "go_on_behind_what_failed": _plant("kill_api leave_network", "found,called,once,in order"),
     "forget_the_dead": _plant("hang_log kill_trainers kill_trainers kill_trainers", "found"),
     "wait_for_the_log": _plant("hang_log hang_log", "undisturbed"),
