@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tests.acceptance.trainer_program import ASK_PAUSE_S, ASK_S
 from tests.chaos.checks import Finding, reported
 from tests.chaos.commands import seal, sync_folder
 from tests.chaos.faults import STEP_TIMEOUT_S
@@ -33,6 +34,9 @@ FLIPS_MAX = 40
 TICKS_OF_A_SPOOL = 900
 """So many ticks and as many steps are 100 KB."""
 
+ASKED_AGAIN_S = 3 * (2 * ASK_S + ASK_PAUSE_S)
+"""A program that cannot reach anybody has asked again meanwhile what the log has of it."""
+
 UNKNOWN_S = 30.0
 """How long it may take until a program hears that what it logged is sealed; it asks every 5 s."""
 
@@ -41,16 +45,21 @@ def lose_machine(scene: Scene) -> None:
     """A program's machine is lost with its spool: what the log has promised to have is there."""
     folder = scene.folder / f"lost-{len(scene.strikes)}"
     trainer = scene.start_apart(folder)
-    wait_until(lambda: bool(_ledger(trainer).promised), "something is promised", STEP_TIMEOUT_S)
+    wait_until(
+        lambda: bool(_ledger(trainer).promised_calls("accepted")),
+        "a call is promised",
+        STEP_TIMEOUT_S,
+    )
     proxies = scene.stage.proxies
     proxy = proxies.get("kafka", proxies["http"])
-    refuses = scene.rng.random() < 0.5
+    asked_s = 0.0
     try:
-        if refuses:
+        if scene.rng.random() < 0.5:
             proxy.refuse()
+            asked_s = ASKED_AGAIN_S
         else:
             proxy.stall(Direction.TO_SERVER)
-        time.sleep(scene.rng.uniform(0.5, 2.0))
+        time.sleep(asked_s + scene.rng.uniform(0.5, 2.0))
         _kill(scene, trainer)
         shutil.rmtree(folder)
     finally:

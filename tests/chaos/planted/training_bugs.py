@@ -8,6 +8,7 @@ of days. Which rounds must find which bug is told in `tests/chaos/plants.py`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from trialog.adoption import Adopter
@@ -52,7 +53,7 @@ def acknowledge_before_write() -> None:
 
 def swallow_send_error() -> None:
     """That the service is away is noted nowhere."""
-    send = HttpTransport.send
+    send, ship_blobs = HttpTransport.send, Shipper._ship_blobs
 
     async def careless(self: Any, records: Sequence[Any]) -> list[Any]:
         try:
@@ -60,7 +61,12 @@ def swallow_send_error() -> None:
         except UnavailableError:
             return _receipts(records)
 
+    async def careless_blobs(self: Any, shipment: Any) -> None:
+        with contextlib.suppress(UnavailableError):
+            await ship_blobs(self, shipment)
+
     HttpTransport.send = careless  # type: ignore[method-assign]
+    Shipper._ship_blobs = careless_blobs  # type: ignore[method-assign]
 
 
 def go_on_behind_what_failed() -> None:
