@@ -10,9 +10,9 @@ import pytest
 
 import trialog
 from tests.acceptance.faulty import LONG_FOLDER, STALE_AFTER_S, Faulty
+from tests.acceptance.senders import end_sender
 from tests.services.kafka import KafkaBroker
 from tests.services.trialog import TrialogService
-from trialog.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,9 +70,7 @@ def session(service: TrialogService, tmp_path: Path) -> Iterator[trialog.Session
     """A session on the service with a spool of its own; its sender ends with the test."""
     made = trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
     yield made
-    sender = Sender._senders.pop(made.resolve(), None)
-    if sender is not None:
-        sender.end()
+    end_sender(made)
 
 
 @pytest.fixture

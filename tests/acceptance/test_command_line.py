@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.senders import end_sender
 from tests.services.ports import free_port
 from trialog.__main__ import cli
-from trialog.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,9 +89,7 @@ def filled(
     with pytest.raises(MemoryError):
         log_until_it_fails(experiment, session)
     yield CommandLine(service.url, experiment)
-    sender = Sender._senders.pop(session.resolve(), None)
-    if sender is not None:
-        sender.end()
+    end_sender(session)
 
 
 def log_until_it_fails(experiment: str, session: trialog.Session) -> None:

@@ -19,9 +19,9 @@ from click.testing import CliRunner
 import trialog
 from tests.acceptance.bulk import run_commands, runs_created
 from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.senders import end_sender
 from tests.services.ports import free_port
 from trialog.__main__ import cli
-from trialog.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +51,7 @@ def filled(
             run.wait()
     assert run_commands(session, runs_created(experiment, [f"r{n}" for n in range(BULK)])) == []
     yield service.url, experiment
-    sender = Sender._senders.pop(session.resolve(), None)
-    if sender is not None:
-        sender.end()
+    end_sender(session)
 
 
 def export(url: str, *arguments: str | Path) -> Result:

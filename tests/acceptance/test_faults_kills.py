@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import trialog
+from tests.acceptance.senders import end_sender
 from tests.acceptance.trainers import Trainer
 from tests.services.trialog import ServiceProcess, is_alive, wait_until
 from trialog.__main__ import cli
@@ -30,10 +31,12 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
-def session(faulty: Faulty, tmp_path: Path) -> trialog.Session:
+def session(faulty: Faulty, tmp_path: Path) -> Iterator[trialog.Session]:
     """Where the training programs log."""
     service = faulty.service
-    return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+    made = trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+    yield made
+    end_sender(made)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import structlog
 
 import trialog
 from tests.acceptance.faulty import Faulty
+from tests.acceptance.senders import end_sender
 from tests.services.kafka import KafkaBroker
 from tests.services.trialog import ServiceProcess, TrialogService, wait_until
 from trialog.cleaner import Cleaner
@@ -50,7 +51,7 @@ def session(forgetful: Faulty, tmp_path: Path) -> Iterator[trialog.Session]:
     service = forgetful.service
     made = trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
     yield made
-    Sender._senders.pop(made.resolve()).end()
+    end_sender(made)
 
 
 def crash(forgetful: Faulty) -> None:

@@ -23,10 +23,10 @@ from click.testing import CliRunner
 import trialog
 from tests.acceptance.bulk import requests_counted, run_commands, runs_created
 from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.senders import end_sender
 from tests.services.trialog import wait_until
 from trialog.__main__ import cli
 from trialog.client import Client
-from trialog.sender import Sender
 from trialog_schemas.events import MetricsLogged, ParametersLogged, RunEnded, RunStarted, WideBlock
 from trialog_schemas.wire import (
     RecordHeader,
@@ -123,9 +123,7 @@ def sized(service: TrialogService, tmp_path_factory: pytest.TempPathFactory) -> 
 
     wait_until(is_applied, "10,000 runs are projected", timeout_s=120)
     yield Sized(session, experiment)
-    sender = Sender._senders.pop(session.resolve(), None)
-    if sender is not None:
-        sender.end()
+    end_sender(session)
 
 
 def counted(session: trialog.Session, call: Callable[[], object]) -> float:

@@ -10,9 +10,11 @@ import pytest
 
 import trialog
 from tests.acceptance.conftest import LEFT_WITH_REFUSALS
+from tests.acceptance.senders import end_sender
 from trialog_server.project.digests import TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.acceptance.faulty import Faulty
@@ -21,10 +23,12 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def session(faulty: Faulty, tmp_path: Path) -> trialog.Session:
+def session(faulty: Faulty, tmp_path: Path) -> Iterator[trialog.Session]:
     """Where the runs are logged."""
     service = faulty.service
-    return trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+    made = trialog.Session(url=service.url, kafka=service.kafka, spool_dir=tmp_path / "spool")
+    yield made
+    end_sender(made)
 
 
 def rows_of(faulty: Faulty, table: str, *, without: str = "") -> list[str]:
@@ -117,6 +121,7 @@ def test_whole_log_delivered_again_changes_nothing_and_from_nothing_gives_all(
     replayed = [table for table in TABLES if table not in ("metric_chunks", "metric_summaries")]
     kept = {table: rows_of(faulty, table, without="none") for table in replayed}
     kept["metric_summaries"] = rows_of(faulty, "metric_summaries", without="total")
+    end_sender(session)  # it would find its events gone from the tables, and send them again
     faulty.deliver_again(into_nothing=True)
     for table in replayed:
         assert rows_of(faulty, table, without="none") == kept[table], table

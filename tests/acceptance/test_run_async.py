@@ -18,10 +18,10 @@ import pytest
 
 import trialog
 from tests.acceptance.conftest import ON_ONE_LOG
+from tests.acceptance.senders import end_sender
 from tests.services.proxy import Direction, Proxy
 from tests.services.trialog import wait_until
 from trialog.run_context import current_run
-from trialog.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -138,9 +138,7 @@ def proxied(proxy: Proxy, tmp_path: Path) -> Iterator[trialog.Session]:
     session = trialog.Session(url=f"http://{proxy.address}", spool_dir=tmp_path / "proxied")
     yield session
     proxy.resume()
-    sender = Sender._senders.pop(session.resolve(), None)
-    if sender is not None:
-        sender.end()
+    end_sender(session)
 
 
 def asides() -> list[threading.Thread]:
