@@ -139,6 +139,19 @@ async def test_embedded_log_keeps_its_time_when_the_clock_was_set_back(postgres_
     assert record.at_us == ahead_us
 
 
+@pytest.mark.postgres
+async def test_embedded_log_follows_its_end_into_an_older_copy(postgres_url: str) -> None:
+    """Postgres is put back to a backup under a service that goes on; its log gets no hole."""
+    async with EmbeddedStore(postgres_url).open() as log, await open_pool(postgres_url) as pool:
+        await append_all(log, [b"kept", b"lost", b"lost"])
+        await pool.execute("DELETE FROM trialog.log_records WHERE log_offset > 0")
+        await pool.fetch(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert [one.offset for one in await append_all(log, [b"after"])] == [1]
+
+
 async def test_append_by_two_log_objects_gives_no_offset_twice(store: LogStore, log: Log) -> None:
     """A second appending process by mistake cannot break the order of offsets."""
     async with store.open() as other:

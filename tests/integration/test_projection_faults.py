@@ -355,6 +355,27 @@ async def test_what_a_crash_of_postgres_took_back_is_applied_again_without_a_new
         assert worker.telemetry.fenced == 0
 
 
+# K2
+async def test_partition_whose_tables_and_log_are_put_back_together_goes_on(
+    pool: Pool, log: MemoryLog
+) -> None:
+    """An older copy of Postgres has an older position, too, from which nothing is lost."""
+    writer = Writer()
+    async with running(pool, log, replace(QUICK, look_back_s=0.01, renew_s=0.5)) as worker:
+        await log.append([started(writer), writer.record(metrics([[1.0]]))])
+        await wait_applied(pool, log)
+        log.stored(PLACE).clear()
+        await until(lambda: is_true(bool(worker.telemetry.stopped)))
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("UPDATE trialog.leases SET next_offset = 0, chain = NULL")
+            await connection.execute("TRUNCATE " + ", ".join(TABLES))
+        writer = Writer()
+        await log.append([started(writer), writer.record(RunEnded("Completed"))])
+
+        await until(lambda: count(pool, "run_states"))
+        assert not worker.telemetry.stopped
+
+
 class TornLeases(Leases):
     """Lose the connection behind the first claim, before anybody has heard of it."""
 

@@ -92,12 +92,13 @@ async def fill_log(pool: Pool, archive: Archive, manifest: Manifest, tell: Progr
     """Store an archive's records in the empty embedded log of a migrated database."""
     await (await EmbeddedLog.open(pool, events_partitions=manifest.events_partitions)).close()
     table, done = LogTable(pool, STORE_TIMEOUT_S), 0
-    for partition, segments in sorted(manifest.segments.items()):
-        for segment in segments:
-            records = await archive.records(partition, segment)
-            await table.store([_row(record) for record in records])
-            done += len(records)
-            tell(done, manifest.records)
+    async with table.storing() as connection:
+        for partition, segments in sorted(manifest.segments.items()):
+            for segment in segments:
+                records = await archive.records(partition, segment)
+                await table.store(connection, [_row(record) for record in records])
+                done += len(records)
+                tell(done, manifest.records)
 
 
 def _row(record: LogRecord) -> Row:

@@ -68,7 +68,7 @@ class _Append:
 class EmbeddedLog:
     """The log in table `trialog.log_records`. Make it with `open`.
 
-    The pool stays the caller's; it must have three connections to spare: for appending, for
+    The pool stays the caller's; it must have four connections to spare: two for appending, for
     listening, and for each reader at work.
     """
 
@@ -195,18 +195,15 @@ class EmbeddedLog:
 
     async def _commit(self, records: Sequence[NewRecord]) -> list[Position]:
         for _ in range(_COUNTS_MAX):
-            if self._ends is None:
-                partitions = topic_partitions(self)
-                bounds = await self._table.bounds(partitions)
-                # A machine's clock may have been set back while no service ran.
-                self._last_at_us = max(self._last_at_us, await self._table.last_at_us(partitions))
-                self._ends = {partition: end for partition, (_, end) in bounds.items()}
-            ends = dict(self._ends)
-            rows = self._rows(records, ends)
-            self._ends = None  # unknown until the commit has returned
+            # Critical: the connection comes first. When there is one to a Postgres that was put
+            # back to an older copy, the end of those before it has been heard of.
             with contextlib.suppress(asyncpg.UniqueViolationError):
-                await self._table.store(rows)
-                self._ends = ends
+                async with self._table.storing(self._forget_ends) as connection:
+                    ends = dict(self._ends or await self._count_ends())
+                    rows = self._rows(records, ends)
+                    self._ends = None  # unknown until the commit has returned
+                    await self._table.store(connection, rows)
+                    self._ends = ends
                 break
         else:
             raise UnavailableError(
@@ -217,6 +214,17 @@ class EmbeddedLog:
         self._wakeups.wake(changed)
         self._announce(changed)
         return [Position(row.topic, row.number, row.offset) for row in rows]
+
+    async def _count_ends(self) -> dict[Partition, int]:
+        partitions = topic_partitions(self)
+        bounds = await self._table.bounds(partitions)
+        # A machine's clock may have been set back while no service ran.
+        self._last_at_us = max(self._last_at_us, await self._table.last_at_us(partitions))
+        return {partition: end for partition, (_, end) in bounds.items()}
+
+    def _forget_ends(self, _connection: object) -> None:
+        """Count anew: the Postgres that comes back may be an older copy, whose log ends sooner."""
+        self._ends = None
 
     def _rows(self, records: Sequence[NewRecord], ends: dict[Partition, int]) -> list[Row]:
         """Give each record its offset, counting `ends` on."""

@@ -5,6 +5,7 @@ Every call ends within a bound and turns "Postgres is away" into `UnavailableErr
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from trialog_schemas.wire import SHORT_NAME_BY_TOPIC
@@ -13,9 +14,16 @@ from trialog_server.postgres.pool import postgres_away
 from trialog_server.postgres.queries import load_query
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Collection,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
-    from trialog_server.postgres.pool import Pool
+    from trialog_server.postgres.pool import Connection, Pool
 
 FETCH_RECORDS_MAX = 2000
 """Records a partition gives to one fetch, however small they are."""
@@ -46,23 +54,38 @@ class LogTable:
         self.pool = pool
         self._answer_timeout_s = answer_timeout_s
 
-    async def store(self, rows: Iterable[Row]) -> None:
+    @asynccontextmanager
+    async def storing(
+        self, on_end: Callable[[object], None] | None = None
+    ) -> AsyncIterator[Connection]:
+        """Give a connection to `store` with.
+
+        Args:
+            on_end: called when that connection has ended, however much later.
+
+        Raises:
+            UnavailableError: Postgres does not answer; what was stored may be there nevertheless.
+        """
+        with postgres_away():
+            async with self.pool.acquire(timeout=self._answer_timeout_s) as connection:
+                if on_end is not None:
+                    connection.add_termination_listener(on_end)
+                yield connection
+
+    async def store(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Add rows durably, all or none.
 
         Raises:
             asyncpg.UniqueViolationError: one of the offsets is taken.
-            UnavailableError: Postgres does not answer; the rows may be there nevertheless.
         """
-        with postgres_away():
-            async with self.pool.acquire(timeout=self._answer_timeout_s) as connection:
-                # One COPY outside a transaction block is one transaction: one wait for the disk.
-                await connection.copy_records_to_table(
-                    "log_records",
-                    schema_name="trialog",
-                    columns=_COLUMNS,
-                    records=rows,
-                    timeout=self._answer_timeout_s,
-                )
+        # One COPY outside a transaction block is one transaction: one wait for the disk.
+        await connection.copy_records_to_table(
+            "log_records",
+            schema_name="trialog",
+            columns=_COLUMNS,
+            records=rows,
+            timeout=self._answer_timeout_s,
+        )
 
     async def fetch(
         self, positions: Mapping[Partition, int], bytes_max: int

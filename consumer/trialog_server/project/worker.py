@@ -138,8 +138,11 @@ class Worker:
         await self._leases.declare()
         for partition, projection in list(self._projections.items()):
             projection.forget()
+            before = projection.claim.next_offset
             if not await self._leases.reread(projection.claim):
                 self._drop(partition)
+            elif projection.claim.next_offset != before:
+                self._resume(partition)
         self._is_lost = self._is_assigned = False
 
     async def _tend(self) -> None:
@@ -182,7 +185,7 @@ class Worker:
                 self._projections[partition] = PartitionProjection(
                     claim, self._leases, self._pool, self._settings, self.telemetry
                 )
-                self._is_assigned = False
+                self._resume(partition)
 
     async def _assign(self, reader: LogReader) -> None:
         """Have the reader begin at the last record that was applied: that is looked at once more.
@@ -250,7 +253,12 @@ class Worker:
 
     def _drop(self, partition: Partition) -> None:
         self._projections.pop(partition, None)
+        self._resume(partition)
+
+    def _resume(self, partition: Partition) -> None:
+        """Have it read from its claim's position: another one than that where it stood still."""
         self._stopped.discard(partition)
+        self.telemetry.stopped.pop(f"{partition.topic}:{partition.number}", None)
         self._is_assigned = False
 
     def _stop_partition(self, exc: OffsetMissing) -> None:

@@ -42,12 +42,13 @@ def answer_before_commit() -> None:
     async def late(self: Any, rows: Any) -> None:
         await asyncio.sleep(5 * WINDOW_S)
         with contextlib.suppress(Exception):
-            await store(self, rows)
+            async with self.storing() as another:
+                await store(self, another, rows)
 
-    async def hasty(self: Any, rows: Any) -> None:
+    async def hasty(self: Any, _connection: Any, rows: Any) -> None:
         on_their_way.add(asyncio.create_task(late(self, rows)))
 
-    LogTable.store = hasty  # type: ignore[method-assign]
+    LogTable.store = hasty  # type: ignore[method-assign,assignment]
 
 
 def position_before_rows() -> None:
