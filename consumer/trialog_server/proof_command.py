@@ -8,6 +8,7 @@ import orjson
 
 from trialog.output import echo
 from trialog_schemas.errors import ValidationError, shown
+from trialog_server.disk import expect_new, write_new
 from trialog_server.key_files import plain_files, public_key_of
 from trialog_server.project.checkpoint import checkpoint_of
 from trialog_server.project.proof import NotProvenError, check_proof, is_run_id, make_proof
@@ -64,11 +65,13 @@ async def run_prove(
         output: the file; it must not be there yet.
         as_json: print one JSON object instead of a sentence.
     """
+    with plain_files():
+        expect_new(output)
     async with beside_service(settings) as (_dsn, log):
         with progress("records of the run's partition") as tell:
             proof = await make_proof(log, run_id, signed, tell)
-    with plain_files(), output.open("xb") as opened:
-        opened.write(proof)
+    with plain_files():
+        write_new(output, proof)
     if as_json:
         echo(orjson.dumps({"output": str(output), "run_id": run_id, "bytes": len(proof)}))
     else:

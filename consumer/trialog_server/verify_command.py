@@ -8,11 +8,13 @@ import orjson
 
 from trialog.output import echo
 from trialog_schemas.errors import ValidationError
+from trialog_server.disk import expect_new, write_new
 from trialog_server.key_files import plain_files, private_key_of, public_key_of
 from trialog_server.project.checkpoint import (
     Checkpoint,
     broken_partitions,
     make_key,
+    public_half,
     read_checkpoint,
     read_trees,
     sign,
@@ -137,6 +139,10 @@ async def run_checkpoint(
         is_new_key: make the key first; it must not be there yet.
         as_json: print one JSON object instead of a sentence.
     """
+    with plain_files():  # before the whole log is read
+        for path in (output, *((key, public_half(key)) if is_new_key else ())):
+            expect_new(path)
+    known = None if is_new_key else private_key_of(key)
     async with beside_service(settings) as (dsn, log):
         chains = await live_chains(dsn)
         with progress("records") as tell:
@@ -144,9 +150,7 @@ async def run_checkpoint(
         with plain_files():
             if is_new_key:
                 make_key(key)
-            content = sign(chains, trees, private_key_of(key))
-            with output.open("xb") as opened:
-                opened.write(content)
+            write_new(output, sign(chains, trees, known or private_key_of(key)))
             made = read_checkpoint(output).checkpoint
         await record_seals(dsn, made)
     records = sum(count for count, _ in chains.values())

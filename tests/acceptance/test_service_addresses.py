@@ -155,6 +155,8 @@ async def topics_of(bootstrap: str) -> list[str]:
         (["up", "--kafka", "a:1,b:0"], "'b:0' is no address of a Kafka broker; give HOST:PORT"),
         (["api", "--kafka", "a:1"], "--postgres or TRIALOG_POSTGRES is needed"),
         (["worker", "--postgres", "postgresql://a"], "--kafka or TRIALOG_KAFKA is needed"),
+        (["checkpoint", "--key", "none", "--output", "new"], "none: No such file or directory; "),
+        (["checkpoint", "--key", "none", "--new-key", "--output", "/dev/null"], "is not replaced"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_starts(

@@ -20,6 +20,7 @@ UNUSABLE: tuple[type[Exception], ...] = (
     asyncpg.InvalidCatalogNameError,  # no such database
     asyncpg.InsufficientPrivilegeError,  # may not make our tables
     asyncpg.ClientConfigurationError,  # an option that the driver does not know
+    asyncpg.UndefinedObjectError,  # an option that the server does not know
     UnavailableError,  # said already, without the address
 )
 """What a first use of an address can end with when the address, not our statement, is wrong."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast
@@ -29,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from trialog_schemas.errors import UnavailableError, ValidationError
 from trialog_schemas.wire import EVENTS_TOPIC, HASH_BYTES
+from trialog_server.disk import expect_new, write_new
 from trialog_server.log.base import Partition, topic_partitions
 from trialog_server.project.decode import extend_chain
 from trialog_server.project.log_until import LogUntil
@@ -100,18 +99,23 @@ def make_key(path: Path) -> Ed25519PublicKey:
             one that proves it.
         OSError: it cannot be written.
     """
-    public_path = path.with_name(f"{path.name}.pub")
-    if public_path.exists():  # before the private one, which would have no other half
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(public_path))
+    public_path = public_half(path)
+    expect_new(public_path)  # before the private one, which would have no other half
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(file, "wb") as opened:
-        opened.write(pem)
+    write_new(path, pem, 0o600)
     public = key.public_key()
-    with public_path.open("xb") as opened:
-        opened.write(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    try:
+        write_new(public_path, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    except OSError:
+        path.unlink()  # it has signed nothing
+        raise
     return public
+
+
+def public_half(path: Path) -> Path:
+    """Return where the public half of a new key stands."""
+    return path.with_name(f"{path.name}.pub")
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
@@ -337,8 +341,8 @@ async def records_until(
 
 def _no_key(path: Path, kind: str) -> ValidationError:
     return ValidationError(
-        f"{str(path)!r} holds no Ed25519 {kind} key without a password; make one with "
-        "`trialog checkpoint --new-key FILE`",
+        f"{str(path)!r} holds no Ed25519 {kind} key without a password; "
+        "`trialog checkpoint --key KEY --new-key` makes KEY, and KEY.pub for whoever checks",
         field="key",
         value=str(path),
         limit="Ed25519, PEM",

@@ -22,6 +22,7 @@ ADDRESS = "postgresql://ada:s3cret@db.example:5433/runs"
         asyncpg.InvalidAuthorizationSpecificationError("no such role"),
         asyncpg.InvalidCatalogNameError("no such database"),
         asyncpg.InsufficientPrivilegeError("permission denied for database"),
+        asyncpg.UndefinedObjectError("unrecognized configuration parameter"),
     ],
     ids=lambda error: type(error).__name__,
 )
