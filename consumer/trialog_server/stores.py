@@ -23,7 +23,8 @@ from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.project.generations import live_generation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from trialog_server.archive.reading import Archive
     from trialog_server.log.base import Log
@@ -132,11 +133,13 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
     service can start on that data folder.
 
     Raises:
-        UnavailableError: Postgres or the log cannot be reached, or the tables of the service that
-            runs are not those of this version.
+        UnavailableError: Postgres or the log cannot be reached, the data folder cannot be used, or
+            the tables of the service that runs are not those of this version.
         ResourceNotFoundError: that Kafka has no log of trialog.
     """
-    if settings.postgres is None and not (settings.data_dir / "postgres").is_dir():
+    with _folder_in_use(settings.data_dir):
+        has_data = (settings.data_dir / "postgres").is_dir()
+    if settings.postgres is None and not has_data:
         raise UnavailableError(
             f"no service has kept data in {settings.data_dir}; give its folder with --data-dir, or "
             "the addresses of its Postgres and Kafka",
@@ -149,7 +152,8 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
             await _archive_at(settings.archive).manifest()
     async with contextlib.AsyncExitStack() as stack:
         lock = FileLock(settings.data_dir / "service.lock")
-        is_served = settings.postgres is None and not lock.take_nowait()
+        with _folder_in_use(settings.data_dir):
+            is_served = settings.postgres is None and not lock.take_nowait()
         if is_served:
             dsn = EmbeddedPostgres(settings.data_dir / "postgres").attach()
         else:
@@ -162,6 +166,20 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
         opened = await stack.enter_async_context(open_log(settings, pool, creates=False))
         await opened.bounds(topic_partitions(opened))  # an archive of another log is said here
         yield dsn, opened
+
+
+@contextlib.contextmanager
+def _folder_in_use(folder: Path) -> Iterator[None]:
+    """Turn what a data folder refuses into one sentence."""
+    try:
+        yield
+    except OSError as exc:
+        raise UnavailableError(
+            f"data folder {folder} cannot be used: {exc.strerror}; give the command as the user of "
+            "the service, or another folder with --data-dir",
+            field="data_dir",
+            value=str(folder),
+        ) from exc
 
 
 async def _check_tables(pool: Pool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -29,16 +30,25 @@ REFUSALS_SHOWN_MAX = 5
 
 
 def check_spool_dir(endpoint: Endpoint, *, is_given: bool) -> None:
-    """Raise ValidationError for what is no folder: a mistyped one would look like an empty one.
+    """Raise ValidationError for what is no folder of ours: it would look like an empty one.
 
     Args:
         endpoint: where the spools are.
         is_given: the caller named the folder; without that it may not exist yet.
     """
     path = endpoint.spool_dir
-    if path.is_dir() or not (is_given or path.exists()):
+    try:
+        os.scandir(path).close()
+    except FileNotFoundError:
+        if not is_given:
+            return
+        wrong = "does not exist"
+    except NotADirectoryError:
+        wrong = "is no folder"
+    except OSError as exc:
+        wrong = f"cannot be read: {exc.strerror}"
+    else:
         return
-    wrong = "is no folder" if path.exists() else "does not exist"
     raise ValidationError(
         f"spool_dir {str(path)!r} {wrong}; give the folder that the programs log with",
         field="spool_dir",

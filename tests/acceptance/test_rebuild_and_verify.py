@@ -315,15 +315,22 @@ def test_readers_see_one_generation_at_a_time(
 
 
 def test_command_on_a_folder_without_data_says_what_to_give(tmp_path: Path) -> None:
-    """A mistyped folder is no new service; nothing is made in it."""
+    """A mistyped folder is no new service, and nothing is made in it; or it is another user's."""
+    (tmp_path / "locked" / "postgres").mkdir(parents=True)
+    (tmp_path / "locked" / "service.lock").mkdir()
+    cases = [
+        ("rebuild", "nothing", 1, "give its folder with --data-dir"),
+        ("verify", "nothing", 3, "give its folder with --data-dir"),
+        ("verify", "locked", 3, "locked cannot be used: Is a directory; give the command as the"),
+    ]
     with contextlib.ExitStack() as stack:
         started = [
-            stack.enter_context(ServiceProcess(name, "--data-dir", str(tmp_path / "nothing")))
-            for name in ("rebuild", "verify")
+            stack.enter_context(ServiceProcess(name, "--data-dir", str(tmp_path / folder)))
+            for name, folder, _, _ in cases
         ]
-        for running, status in zip(started, (1, 3), strict=True):
+        for running, (_, _, status, words) in zip(started, cases, strict=True):
             assert running.wait_ended() == status
-            assert "give its folder with --data-dir" in running.output[-1]
+            assert words in running.output[-1]
     assert not (tmp_path / "nothing").exists()
 
 

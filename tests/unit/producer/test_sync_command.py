@@ -94,6 +94,15 @@ def test_mistyped_folder_is_one_line_and_a_failure(
     assert line.startswith(f"Error: spool_dir '{path}' {wrong}; give the folder")
 
 
+def test_folder_that_cannot_be_read_is_one_line_and_a_failure(tmp_path: Path) -> None:
+    """Another user's, for example; this one's name is refused to whoever asks."""
+    done = sync(tmp_path / ("long" * 100))
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "cannot be read: File name too long; give the folder" in line
+
+
 def test_folder_of_the_environment_may_not_exist_yet(tmp_path: Path) -> None:
     """Where nothing has logged yet there is nothing to send; a file there is a mistake."""
     for name, status in (("new", 0), ("file", 1)):
