@@ -52,6 +52,7 @@ class AppliedPositions:
         self._next_offsets: dict[PartitionKey, int] = {}
         self._waiters: list[_Waiter] = []
         self._look = asyncio.Event()
+        self._is_away = False
 
     @property
     def next_offsets(self) -> Mapping[PartitionKey, int]:
@@ -91,12 +92,14 @@ class AppliedPositions:
                 waiter.is_reached.set_result(None)
 
     async def run(self) -> None:
-        """Listen and look until cancelled; survives any restart of Postgres."""
+        """Listen and look until cancelled; survives any restart of Postgres, which it says once."""
         while True:
             try:
                 await self._listen()
             except UnavailableError as error:
-                _telemetry.warning("listening for applied positions stopped", cause=str(error))
+                if not self._is_away:
+                    _telemetry.warning("listening for applied positions stopped", cause=str(error))
+                self._is_away = True
                 await self._refresh_or_fail_waiters()
                 await asyncio.sleep(POLL_INTERVAL_S)
 
@@ -106,6 +109,9 @@ class AppliedPositions:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 await connection.add_listener(CHANNEL, self._hear)
                 self._next_offsets = {}  # what was announced before was not heard
+                if self._is_away:
+                    _telemetry.info("listening for applied positions goes on")
+                self._is_away = False
                 try:
                     await self._look_while_alive(connection)
                 finally:

@@ -62,6 +62,7 @@ class AppliedPool:
         self.connections: list[AppliedConnection] = []
         self.is_away = False
         self.questions = 0
+        self.attempts = 0
         self.after_look: Callable[[], None] = lambda: None
         """Called when rows were read and are not yet told."""
 
@@ -74,6 +75,7 @@ class AppliedPool:
     async def acquire(self, *, timeout: float) -> AsyncIterator[AppliedConnection]:  # noqa: ASYNC109  the driver's name
         """Give a session."""
         assert timeout > 0
+        self.attempts += 1
         self.check_there()
         connection = AppliedConnection(self)
         self.connections.append(connection)

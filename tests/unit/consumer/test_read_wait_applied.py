@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import structlog
 
 from tests.unit.consumer.applied_pool import AppliedPool
 from trialog_schemas.errors import UnavailableError
@@ -203,6 +204,23 @@ async def test_session_that_was_cut_is_replaced() -> None:
         await until(lambda: pool.questions)
         pool.move(0, 1)
         assert await waiting is True
+
+
+async def test_outage_is_said_once_and_so_is_its_end() -> None:
+    """However often the database is tried meanwhile."""
+    pool = AppliedPool(p0=0)
+    with structlog.testing.capture_logs() as said:
+        async with listening(positions_of(pool), pool):
+            pool.is_away = True
+            tried = pool.attempts
+            pool.connections[0].cut()
+            await until(lambda: pool.attempts >= tried + 2)
+            pool.is_away = False
+            await until(lambda: len(pool.connections) > 1 and pool.listeners)
+    assert [line["event"] for line in said] == [
+        "listening for applied positions stopped",
+        "listening for applied positions goes on",
+    ]
 
 
 async def test_wait_that_was_called_off_leaves_nothing_behind() -> None:
