@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from trialog_server.log.base import Partition
 from trialog_server.log.memory import MemoryLog
 from trialog_server.log.moments import Moment, find_moment, parse_moment
 from trialog_server.postgres.queries import load_query
+from trialog_server.project.rebuild import rebuild
 from trialog_server.project.snapshots import CATALOG, Scope, Snapshots
 from trialog_server.read.list_runs import get_run
 
@@ -169,6 +171,34 @@ async def test_log_that_has_lost_records_gives_no_snapshot(past: Past) -> None:
     with pytest.raises(UnavailableError, match="cannot be made: offset 3 of"):
         await points(past, past.one, moment)
     assert await past.count() == 0
+
+
+async def test_none_of_before_a_rebuild_is_found_behind_it(past: Past, postgres_url: str) -> None:
+    """Neither one that a question holds nor one that was being made of what the old tables say."""
+    held, making = await past.moment(1), await past.moment(2)
+
+    async def whole() -> set[int]:
+        rows = await past.pool.fetch("SELECT generation FROM trialog.snapshots WHERE is_whole")
+        return {row["generation"] for row in rows}
+
+    async with past.one.tables([OF_RUN], held, WAIT_S):
+        past.log.is_looked_at.clear()
+        past.log.is_free.clear()
+        asking = asyncio.create_task(points(past, past.one, making))
+        await past.log.is_looked_at.wait()
+        before = set(
+            await past.pool.fetchval("SELECT array_agg(generation) FROM trialog.snapshots")
+        )
+        assert len(before) == 2
+        await rebuild(postgres_url, past.log, lambda *_: None)
+        assert await whole() == set()
+        past.log.is_free.set()
+        with contextlib.suppress(UnavailableError):  # its maker has heard before it was finished
+            await asking
+        assert not await whole() & before
+    looks = past.log.looks
+    assert await points(past, past.other, held) == 2
+    assert past.log.looks > looks
 
 
 async def test_old_ones_are_dropped_but_none_that_is_asked(past: Past) -> None:

@@ -222,6 +222,8 @@ async def switch(
             await connection.execute(load_query("set_generation_status"), live.number, "old")
             await connection.execute(load_query("set_generation_status"), built.number, "live")
             await connection.execute(load_query("show_live_generation"))
+            # Behind that: whoever looks up records in the views now does so in the new tables.
+            await connection.execute(load_query("void_snapshots"))
             await connection.execute(load_query("announce_generation"))
             await give_back(connection, live.number, owner)
     except asyncpg.LockNotAvailableError:

@@ -7,7 +7,8 @@ of it, it begins with a copy of that (`snapshot_start.py`).
 
 Whatever process is asked first makes it and keeps the word every second; others wait for it. Where
 that process dies, the word runs out and the next one begins anew. A few are kept, the ones asked
-last; none is dropped while a question looks at it.
+last; none is dropped while a question looks at it. When other tables become the live ones, those
+that are there and those that are being made are void (`void_snapshots.sql`): nobody finds them.
 """
 
 from __future__ import annotations
@@ -261,9 +262,10 @@ class Snapshots:
                 async with self._turn:
                     await self._replay(made, scope, moment, progress)
                 word.cancel()
-            await self._pool.execute(load_query("finish_snapshot"), made.number)
+            # Where it has become void meanwhile, whoever asks has another one made.
+            finished = await self._pool.fetchval(load_query("finish_snapshot"), made.number)
+            is_made = finished is not None
             await self._drop_old()
-            is_made = True
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from failed
         finally:
@@ -282,7 +284,8 @@ class Snapshots:
             if row is None:
                 raise UnavailableError(
                     "the tables as they were then were taken from the process that was making "
-                    "them, because it was silent for too long; ask again"
+                    "them, because it was silent for too long or other tables have become the live "
+                    "ones; ask again"
                 )
             await asyncio.sleep(_WORD_EVERY_S)
 
