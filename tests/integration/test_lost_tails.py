@@ -197,6 +197,19 @@ async def test_events_that_were_sent_again_are_not_lost(
 
 
 # K2 K6
+async def test_events_whose_places_unreadable_records_took_are_lost(
+    postgres_url: str, log: MemoryLog
+) -> None:
+    """The tables of the log list a record at that offset, which is another one."""
+    lose(log, 4)
+    await log.append([NewRecord(EVENTS_TOPIC, RUN, b"rubbish")] * 4)
+    found = await verify(postgres_url, log, unheard)
+    assert [(one.first_seq, one.last_seq) for one in found.loss.events] == [(7, 10)]
+    with pytest.raises(EventsLostError, match="lacks 4 events of 1 runs"):
+        await rebuild(postgres_url, log, unheard)
+
+
+# K2 K6
 @pytest.mark.parametrize("taken", [0, 6])
 async def test_rebuild_gives_up_what_is_lost_on_word_only(
     pool: Pool, postgres_url: str, log: MemoryLog, taken: int
@@ -235,7 +248,7 @@ async def test_tables_that_hold_what_is_lost_are_kept_for_a_way_back(
     await log.append(others(2))
     live = await live_generation(pool)
     await project_into(pool, postgres_url, log, live)
-    with pytest.raises(EventsLostError, match="lacks 2 events of 1 runs"):
+    with pytest.raises(EventsLostError, match="the tables before lack 2 events of 1 runs"):
         await rebuild(postgres_url, log, unheard, way="back")
     await log.append(others(6)[2:])
     with pytest.raises(UnavailableError, match="record 9 is another one in the log"):

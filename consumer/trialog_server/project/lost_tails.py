@@ -98,20 +98,24 @@ class Pauses:
             self._before = [*self._before[-PAUSES_MAX:], self._last]
         self._last, self._seen_at_s = Seen(records[-1].offset, _digest(records[-1])), now_s
 
-    def take(self) -> list[Seen]:
-        """Return those that nobody has taken yet, and the newest record."""
-        taken, self._before = self._before, []
-        return taken if self._last is None else [*taken, self._last]
+    def to_look_at(self) -> list[Seen]:
+        """Return those that were not found to be there yet, and behind them the newest record."""
+        return self._before if self._last is None else [*self._before, self._last]
+
+    def forget(self, seen: Sequence[Seen]) -> None:
+        """Forget those that were found to be there; the newest stays, for the pause behind it."""
+        self._before = [one for one in self._before if one not in seen[:-1]]
 
 
-async def check_seen(log: Log, partition: Partition, seen: Sequence[Seen]) -> None:
+async def check_seen(log: Log, partition: Partition, pauses: Pauses) -> None:
     """Read records once more that were applied, and see that they are still those.
 
-    A log that is away now is another matter, and said elsewhere.
+    A log that is away now is another matter, and said elsewhere; they wait for the next look.
 
     Raises:
         TailLost: one is another one, or is not there any more.
     """
+    seen = pauses.to_look_at()
     digests = {one.offset: one.digest for one in seen}
     if not digests:
         return
@@ -130,6 +134,7 @@ async def check_seen(log: Log, partition: Partition, seen: Sequence[Seen]) -> No
     for record in records:
         if _digest(record) != digests[record.offset]:
             raise TailLost(partition, record.offset + 1)
+    pauses.forget(seen)
 
 
 def _digest(record: LogRecord) -> bytes:
@@ -221,7 +226,10 @@ class Loss:
     def count(self) -> int:
         """How many events are lost."""
         # An event of the catalog may be about many runs.
-        told = {(one.is_catalog, one.writer_id, one.first_seq): one.count for one in self.events}
+        told = {
+            (None if one.is_catalog else one.run_id, one.writer_id, one.first_seq): one.count
+            for one in self.events
+        }
         return sum(told.values())
 
     @property
@@ -270,11 +278,21 @@ class Loss:
 
 
 class EventsLostError(UnavailableError):
-    """Tables that are made of the log would lack events that the live ones hold."""
+    """Tables that were to take over lack events that the live ones hold.
 
-    def __init__(self, loss: Loss) -> None:
+    Args:
+        loss: which events.
+        is_back: the tables are the ones that were live before; the log may have those events.
+    """
+
+    def __init__(self, loss: Loss, *, is_back: bool = False) -> None:
+        what = f"{loss.count} events of {loss.runs} runs that the live tables hold"
         super().__init__(
-            f"the log lacks {loss.count} events of {loss.runs} runs that the live tables hold: it "
+            f"the tables before lack {what}: the log has others in the places of what they were "
+            "made of; the live tables stay as they are; with --accept-lost-events those before are "
+            "live again, and stand still there"
+            if is_back
+            else f"the log lacks {what}: it "
             "is another log, or has lost its end; the tables stay as they are: have the writers "
             "that still have those events send them (`trialog sync`), or give the log what only an "
             "archive has (`trialog archive --supersede`), and rebuild then; with "
@@ -330,10 +348,36 @@ async def find_loss(
     )
 
 
-async def forget_what_was_before(connection: Connection, cuts: Sequence[Cut]) -> None:
-    """Drop what was concluded from records that the log has lost: snapshots of then, and seals."""
+def check_told(
+    loss: Loss, applied: Mapping[Partition, int], reached: Mapping[Partition, int]
+) -> None:
+    """See that a log has lost no more of what is applied than was found, before that is given up.
+
+    Args:
+        loss: what was found.
+        applied: how far the live tables are.
+        reached: how far tables of the log can come.
+
+    Raises:
+        UnavailableError: it has lost more since.
+    """
+    ends = {one.partition: one.end for one in loss.cuts}
+    for partition, position in applied.items():
+        at_least = min(position, ends.get(partition, position))
+        if reached.get(partition, 0) < at_least:
+            raise UnavailableError(
+                f"{partition.topic} partition {partition.number}: the log has lost its end while "
+                f"the tables were made, it ends before {at_least}; the live tables stay as they "
+                "are, give the command again: it tells what is lost",
+                field="log",
+                value=reached.get(partition, 0),
+                limit=at_least,
+            )
+
+
+async def forget_seals(connection: Connection, cuts: Sequence[Cut]) -> None:
+    """Forget how far partitions are sealed whose log has other records than were signed."""
     places = {one.partition: one.first_offset for one in cuts}
-    await connection.execute(load_query("drop_snapshots"))
     await connection.execute(load_query("forget_seals"), *_columns(places))
 
 

@@ -39,7 +39,12 @@ from trialog_server.project.generations import (
     seize,
     switch,
 )
-from trialog_server.project.lost_tails import EventsLostError, find_loss, forget_what_was_before
+from trialog_server.project.lost_tails import (
+    EventsLostError,
+    check_told,
+    find_loss,
+    forget_seals,
+)
 from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.worker import Worker
 
@@ -100,8 +105,9 @@ async def rebuild(
     Raises:
         ResourceInUseError: another rebuild is under way.
         ResourceNotFoundError: there is no generation to go back to.
-        EventsLostError: the log lacks events that the live tables hold; those are live as before.
-        UnavailableError: the log has lost records that a rebuild needs.
+        EventsLostError: the new tables would lack events that the live ones hold; those stay live.
+        UnavailableError: the log has lost records that a rebuild needs, or more of its end while
+            the tables were made.
     """
     async with rebuilding(dsn) as connection:
         live = await live_generation(connection)
@@ -117,10 +123,10 @@ async def rebuild(
             succession = _Succession(connection, log, worker, (live, built))
             loss = await succession.catch_up(start, on_progress)
             if loss.events and not accepts_loss:
-                raise EventsLostError(loss)
+                raise EventsLostError(loss, is_back=way == "back")
             records = await succession.complete(start, loss, on_progress)
         await drop_useless(connection)
-        # Tables of the past are looked up in the live ones and may be what the rebuild was to mend.
+        # The switch has made them useless: tables of the past are looked up in the live ones.
         await connection.execute(load_query("drop_old_snapshots"), 0.0, 0)
     return Rebuilt(built.number, live.number, records, loss)
 
@@ -199,15 +205,18 @@ class _Succession:
     ) -> int:
         """Have the new tables take over; return how many records are in them.
 
-        What was concluded from records that are lost goes first: it is made again of what is there.
+        Seals of records that are lost go first: other records than those there were signed.
+
+        Raises:
+            UnavailableError: the log has lost more than that, of which nobody has been told.
         """
         if loss.cuts:
-            await forget_what_was_before(self._connection, loss.cuts)
+            await forget_seals(self._connection, loss.cuts)
         pause_s = _LOOK_S
         while True:
             applied = await self._positions(self._live)
             await self._pass(await self._targets(start, applied), on_progress)
-            if await self._take_over():
+            if await self._take_over(loss):
                 break
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)
@@ -232,13 +241,19 @@ class _Succession:
     ) -> None:
         await pass_positions(self._connection, self._worker, self._built, targets, on_progress)
 
-    async def _take_over(self) -> bool:
-        """Stop the live tables, let the new ones pass them, switch; tell whether it happened."""
+    async def _take_over(self, loss: Loss) -> bool:
+        """Stop the live tables, let the new ones pass them, switch; tell whether it happened.
+
+        Raises:
+            UnavailableError: the log has lost more of its end than is told.
+        """
         live = self._live
         try:
             if not await seize(self._connection, live.number, self._owner, SEIZED_S):
                 return False
-            targets = await self._targets({}, await self._positions(live))
+            applied = await self._positions(live)
+            targets = await self._targets({}, applied)
+            check_told(loss, applied, targets)
             async with asyncio.timeout(PASS_S):
                 await self._pass(targets, lambda _done, _total: None)
             return await switch(self._connection, live, self._built, self._owner, targets)

@@ -167,8 +167,8 @@ class Worker:
         self._look_at_s = time.monotonic() + self._settings.look_back_s
         later = [one for one in going if self._looked_at is None or one > self._looked_at]
         self._looked_at = (later or going)[0]
-        seen = self._projections[self._looked_at].pauses.take()
-        self._looking = asyncio.create_task(check_seen(self._log, self._looked_at, seen))
+        pauses = self._projections[self._looked_at].pauses
+        self._looking = asyncio.create_task(check_seen(self._log, self._looked_at, pauses))
 
     def _follow_claims(self) -> None:
         """Have a projection for each claim and no other.

@@ -17,9 +17,9 @@ from trialog_server.project.lost_tails import (
     Loss,
     LostEvents,
     Pauses,
-    Seen,
     TailLost,
     check_seen,
+    check_told,
 )
 
 PLACE = Partition(EVENTS_TOPIC, 0)
@@ -34,20 +34,21 @@ async def filled(count: int = 10) -> MemoryLog:
 
 def seen(pauses: Pauses) -> list[int]:
     """Return the offsets of the records to be looked at."""
-    return [one.offset for one in pauses.take()]
+    return [one.offset for one in pauses.to_look_at()]
 
 
 # K2
 async def test_record_before_each_pause_is_looked_at_and_the_newest() -> None:
     """A log that was away for a moment has lost that one at least, if it has lost anything."""
-    stored = (await filled(200)).stored(PLACE)
-    pauses = Pauses()
+    log = await filled(200)
+    stored, pauses = log.stored(PLACE), Pauses()
     assert seen(pauses) == []
     pauses.note(stored[:3], 0.0)
     pauses.note(stored[3:5], PAUSE_S)
     pauses.note(stored[5:6], 2 * PAUSE_S + 0.1)
     pauses.note(stored[6:7], 2 * PAUSE_S + 0.2)
     assert seen(pauses) == [4, 6]
+    await check_seen(log, PLACE, pauses)
     assert seen(pauses) == [6]
     for number, record in enumerate(stored):
         pauses.note([record], 10.0 + number)
@@ -56,27 +57,62 @@ async def test_record_before_each_pause_is_looked_at_and_the_newest() -> None:
 
 # K2 K6
 async def test_record_that_is_another_one_or_gone_is_told() -> None:
-    """With its offset; what was dropped behind an archive, or cannot be read now, is no loss."""
+    """With its offset; what was dropped behind an archive is no loss."""
+    log, pauses = await filled(), Pauses()
+    stored = log.stored(PLACE)
+    await check_seen(log, PLACE, pauses)
+    pauses.note(stored[:5], 0.0)
+    pauses.note(stored[5:], 1.0)
+    assert seen(pauses) == [4, 9]
+    kept = stored[4]
+    stored[4] = LogRecord(PLACE, 4, kept.at_us, kept.key, b"another")
+    with pytest.raises(TailLost, match="record 4 is another one in the log than was applied"):
+        await check_seen(log, PLACE, pauses)
+    await log.drop_before({PLACE: 6})
+    await check_seen(log, PLACE, pauses)
+    assert seen(pauses) == [9]
+    log.stored(PLACE).pop()
+    with pytest.raises(TailLost, match="the log ends at 9 and its first 10 records are applied"):
+        await check_seen(log, PLACE, pauses)
+
+
+# K2 K6
+async def test_record_that_cannot_be_read_now_is_looked_at_later() -> None:
+    """A log that is away is the one that may be losing it just then."""
     log, pauses = await filled(), Pauses()
     stored = log.stored(PLACE)
     pauses.note(stored[:5], 0.0)
     pauses.note(stored[5:], 1.0)
-    told = pauses.take()
-    assert [one.offset for one in told] == [4, 9]
-    await check_seen(log, PLACE, told)
-    await check_seen(log, PLACE, [])
-    kept = stored[4]
-    stored[4] = LogRecord(PLACE, 4, kept.at_us, kept.key, b"another")
-    with pytest.raises(TailLost, match="record 4 is another one in the log than was applied"):
-        await check_seen(log, PLACE, told)
     log.is_away = True
-    await check_seen(log, PLACE, told)
+    await check_seen(log, PLACE, pauses)
+    assert seen(pauses) == [4, 9]
     log.is_away = False
-    await log.drop_before({PLACE: 6})
-    await check_seen(log, PLACE, told)
-    log.stored(PLACE).pop()
-    with pytest.raises(TailLost, match="the log ends at 9 and its first 10 records are applied"):
-        await check_seen(log, PLACE, [Seen(9, b"")])
+    stored[4] = LogRecord(PLACE, 4, 0, stored[4].key, b"another")
+    with pytest.raises(TailLost, match="record 4 is another one"):
+        await check_seen(log, PLACE, pauses)
+
+
+@pytest.mark.parametrize(
+    ("end", "reached", "is_told"),
+    [
+        (8, 8, True),
+        (8, 7, False),
+        (12, 10, True),
+        (12, 9, False),
+        (None, 10, True),
+        (None, 9, False),
+    ],
+)
+def test_what_a_log_loses_after_it_was_looked_at_is_not_given_up(
+    end: int | None, reached: int, *, is_told: bool
+) -> None:
+    """Ten records are applied; what was found is where the log ended, or that nothing is lost."""
+    loss = Loss([] if end is None else [Cut(PLACE, 6, 10, end)])
+    if is_told:
+        check_told(loss, {PLACE: 10}, {PLACE: reached})
+        return
+    with pytest.raises(UnavailableError, match=f"ends before {min(end or 10, 10)};"):
+        check_told(loss, {PLACE: 10}, {PLACE: reached})
 
 
 def test_loss_is_said_in_lines_and_counted_once() -> None:
@@ -102,5 +138,10 @@ def test_loss_is_said_in_lines_and_counted_once() -> None:
     error = EventsLostError(loss)
     assert isinstance(error, UnavailableError)
     assert error.message.startswith("the log lacks 1 events of 2 runs that the live tables hold:")
+    back = EventsLostError(loss, is_back=True).message
+    assert back.startswith("the tables before lack 1 events of 2 runs that the live tables hold:")
+    assert "--accept-lost-events those before are live again" in back
+    of_two = [LostEvents(run, run, "e", False, "w", 5, 5) for run in ("one", "two")]
+    assert Loss([cut], of_two).count == 2
     assert list(Loss([cut]).lines())[-1].endswith("is in the log, at another place")
     assert list(Loss().lines()) == []
