@@ -203,6 +203,9 @@ class Cleaner:
         if told is None or shipment.is_unfeedable:
             return False
         first, cut_off = shipment.first_lacking(told), list(_cut_off(part, told))
+        fed = self._feeds.get(shipment.folder.meta.writer_id)
+        if fed is not None and fed.first != first:
+            shipment.is_given_up = False  # the service has got to see some of it since
         behind = [
             shipment.marks.before(replace(one, offset=end)).seq + 1
             for one, end in cut_off

@@ -149,7 +149,16 @@ async def test_what_is_never_applied_is_not_sent_again_for_ever(shop: Losing) ->
     await shop.shipper.ship([shipment])
     assert told(shop)[-2:] == [2, 2]
     assert durability_of(shipment, spool, Counting(shipment, spool)).given_up == 0
+    for _ in range(cleaner.FEEDS_MAX):
+        await shop.clean(shipment)
+        await shop.shipper.ship([shipment])
+    assert shipment.is_given_up
     shop.service.last_seqs[writer_id] = 2
+    await shop.clean(shipment)
+    await send(shop, shipment, spool, 3)
+    known = durability_of(shipment, spool, Counting(shipment, spool))
+    assert (known.accepted.events, known.applied.events, known.given_up) == (3, 2, 0)
+    shop.service.last_seqs[writer_id] = 3
     spool.close()
     await shop.shipper.ship([shipment])
     assert shipment.folder.path.exists()
