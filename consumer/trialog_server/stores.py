@@ -16,9 +16,9 @@ from trialog.file_lock import FileLock
 from trialog_schemas.errors import ResourceNotFoundError, UnavailableError
 from trialog_server.log.base import topic_partitions
 from trialog_server.log.embedded import EmbeddedLog
-from trialog_server.postgres.address import WRONG_ADDRESS, first_use
+from trialog_server.postgres.address import WRONG_ADDRESS, first_use, shown_address
 from trialog_server.postgres.embedded import EmbeddedPostgres
-from trialog_server.postgres.migrate import has_this_version, is_first, migrate
+from trialog_server.postgres.migrate import has_tables, has_this_version, is_first, migrate
 from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.project.generations import live_generation
 
@@ -135,7 +135,7 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
     Raises:
         UnavailableError: Postgres or the log cannot be reached, the data folder cannot be used, or
             the tables of the service that runs are not those of this version.
-        ResourceNotFoundError: that Kafka has no log of trialog.
+        ResourceNotFoundError: that Postgres has no tables of trialog, or that Kafka no log.
     """
     with _folder_in_use(settings.data_dir):
         has_data = (settings.data_dir / "postgres").is_dir()
@@ -158,6 +158,8 @@ async def beside_service(settings: ServerSettings) -> AsyncIterator[tuple[str, L
             dsn = EmbeddedPostgres(settings.data_dir / "postgres").attach()
         else:
             stack.callback(lock.release)
+            if settings.postgres is not None:
+                await _check_has_tables(settings.postgres)
             dsn, _ = await stack.enter_async_context(postgres_of(settings))
         pool_settings = PoolSettings(application_name="trialog command", connections_max=4)
         pool = await stack.enter_async_context(pool_at(dsn, pool_settings))
@@ -180,6 +182,19 @@ def _folder_in_use(folder: Path) -> Iterator[None]:
             field="data_dir",
             value=str(folder),
         ) from exc
+
+
+async def _check_has_tables(dsn: str) -> None:
+    """Refuse a database that is no service's: a command beside one makes no tables there."""
+    with first_use(dsn):
+        is_known = await has_tables(dsn)
+    if not is_known:
+        raise ResourceNotFoundError(
+            f"there are no trialog tables in postgres at {shown_address(dsn)}; give the address of "
+            "the service's Postgres in --postgres or TRIALOG_POSTGRES",
+            field="postgres",
+            value=shown_address(dsn),
+        )
 
 
 async def _check_tables(pool: Pool) -> None:

@@ -16,8 +16,10 @@ import trialog
 from tests.acceptance.trainers import Trainer
 from tests.services.blocking import run_blocking
 from tests.services.ports import free_port
+from tests.services.postgres import fresh_database
 from tests.services.trialog import ServiceProcess, wait_until
 from trialog_server.commands import service as service_commands
+from trialog_server.postgres.address import shown_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,6 +117,26 @@ def test_kafka_that_does_not_answer_is_named_in_one_line(postgres_url: str, tmp_
 
 
 # L3
+def test_commands_beside_a_service_make_no_tables_at_a_mistyped_address(
+    postgres_server_url: str, tmp_path: Path
+) -> None:
+    """A database without trialog is named, and is as it was."""
+    with fresh_database(postgres_server_url) as url:
+        flags = ["--postgres", url, "--kafka", closed_address()]
+        key, output = ["--key", str(tmp_path / "key"), "--new-key"], str(tmp_path / "checkpoint")
+        lines = refused(
+            ["rebuild", *flags],
+            ["archive", *flags, "--to", str(tmp_path / "archive")],
+            ["checkpoint", *flags, *key, "--output", output],
+        )
+        with ServiceProcess("verify", *flags) as verifying:
+            assert verifying.wait_ended(60.0) == 3
+        assert run_blocking(schemas_of(url)) == ["public"]
+    for line in (*lines, verifying.output[-1]):
+        assert f"there are no trialog tables in postgres at {shown_address(url)}" in line
+
+
+# L3
 @pytest.mark.slow(reason="starts a broker of its own")
 def test_commands_that_only_read_make_no_topics_at_a_mistyped_address(
     private_kafka: KafkaBroker, postgres_url: str, tmp_path: Path
@@ -134,6 +156,16 @@ def test_commands_that_only_read_make_no_topics_at_a_mistyped_address(
     assert "there are no trialog topics" in verifying.output[-1]
     assert run_blocking(topics_of(private_kafka.bootstrap)) == []
     assert not (tmp_path / "archive").exists()
+
+
+async def schemas_of(url: str) -> list[str]:
+    """Return the schemas of a database, but for those of Postgres itself."""
+    connection = await asyncpg.connect(url)
+    try:
+        names = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)'"
+        return [row["nspname"] for row in await connection.fetch(names)]
+    finally:
+        await connection.close()
 
 
 async def topics_of(bootstrap: str) -> list[str]:

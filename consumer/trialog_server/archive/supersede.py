@@ -182,7 +182,7 @@ async def _read(archive: Archive, partition: Partition, segment: Segment) -> lis
     except ValueError as exc:
         name = segment.name_in(partition)
         raise UnavailableError(
-            f"{name} in the archive at {archive.place.url} {exc}; nothing was changed: put an "
+            f"{name} in the archive at {archive.place.url} {exc}; the archive is as it was: put an "
             "untouched copy of it there, or begin a new archive",
             field="archive",
             value=name,

@@ -69,13 +69,35 @@ async def apply_read_model(connection: Connection, schema_name: str) -> list[str
         return await _apply_missing(connection, "read_model", schema_name)
 
 
+async def has_tables(dsn: str) -> bool:
+    """Tell whether a database has tables of trialog, of whatever version; make none.
+
+    Raises:
+        UnavailableError: Postgres does not answer.
+    """
+    with postgres_away():
+        connection = await asyncpg.connect(
+            dsn, server_settings={"application_name": "trialog command"}
+        )
+        try:
+            return bool(await _applied(connection, "control"))
+        finally:
+            await connection.close()
+
+
 async def has_this_version(connection: Connection | Pool, folder: str, scope: str) -> bool:
     """Tell whether exactly the migrations of a folder were applied to a scope."""
+    names = {one.name for one in read_migrations(folder, scope)}
+    return await _applied(connection, scope) == names
+
+
+async def _applied(connection: Connection | Pool, scope: str) -> set[str]:
+    """Return the names of the migrations that were applied to a scope."""
     try:
         rows = await connection.fetch(load_query("list_migrations"), scope)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return False
-    return {row["name"] for row in rows} == {one.name for one in read_migrations(folder, scope)}
+        return set()
+    return {row["name"] for row in rows}
 
 
 def read_migrations(folder: str, scope: str) -> list[Migration]:

@@ -183,7 +183,7 @@ async def test_archived_segment_that_is_damaged_changes_nothing(tmp_path: Path) 
     del log.stored(PLACE)[-3:]
     last = manifest.segments[PLACE][-1]
     (tmp_path / last.name_in(PLACE)).write_bytes(b"")
-    with pytest.raises(UnavailableError, match="nothing was changed: put an untouched copy"):
+    with pytest.raises(UnavailableError, match="the archive is as it was: put an untouched copy"):
         await supersede(log, Archive(place), unheard)
     assert len(log.stored(PLACE)) == 17
     assert (await manifest_of(place)).superseded == ()
