@@ -262,17 +262,19 @@ async def project_into(pool: Pool, url: str, log: MemoryLog, generation: Generat
         await wait_position(pool, log.end(PLACE), generation.number)
 
 
-# K2
+# K2 K4
+@pytest.mark.parametrize("taken", [0, 4, 6])
 async def test_rebuild_that_was_interrupted_before_the_loss_begins_at_the_first_record(
-    pool: Pool, postgres_url: str, log: MemoryLog
+    pool: Pool, postgres_url: str, log: MemoryLog, taken: int
 ) -> None:
-    """What it had made is ahead of the log."""
+    """What it had made is ahead of the log, or of records that are others by now."""
     async with rebuilding(postgres_url) as connection:
         half = await open_generation(connection, "rebuild", is_new=True)
     await project_into(pool, postgres_url, log, half)
     lose(log, 4)
+    await log.append(others(taken))
     done = await rebuild(postgres_url, log, unheard, accepts_loss=True)
-    assert done.records == 7
+    assert (done.records, done.loss.count) == (7 + taken, 4)
     assert (await verify(postgres_url, log, unheard)).is_clean
 
 

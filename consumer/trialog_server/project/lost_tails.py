@@ -79,6 +79,23 @@ def check_applied(claim: Claim, record: LogRecord) -> None:
     raise TailLost(claim.partition, claim.next_offset)
 
 
+async def check_made_of(log: Log, claims: Sequence[Claim]) -> None:
+    """See that tables were made of the log's records; of each partition the last one tells.
+
+    One that is beyond the log's end, or was dropped, cannot be looked at.
+
+    Raises:
+        TailLost: the log has another one.
+        UnavailableError: the log does not answer.
+    """
+    bounds = await log.bounds([claim.partition for claim in claims]) if claims else {}
+    for claim in claims:
+        start, end = bounds[claim.partition]
+        if start < claim.next_offset <= end:
+            (record,) = await log.read_at(claim.partition, [claim.next_offset - 1])
+            check_applied(claim, record)
+
+
 class Pauses:
     """Which records of a partition were the last ones before nothing came for a while.
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from trialog_schemas.errors import UnavailableError
-from trialog_server.log.base import topic_partitions
+from trialog_server.log.base import OffsetMissing, Partition, topic_partitions
 from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.postgres.queries import load_query
 from trialog_server.project.generations import (
@@ -39,8 +39,10 @@ from trialog_server.project.generations import (
     seize,
     switch,
 )
+from trialog_server.project.lease import Claim
 from trialog_server.project.lost_tails import (
     EventsLostError,
+    check_made_of,
     check_told,
     find_loss,
     forget_seals,
@@ -51,7 +53,7 @@ from trialog_server.project.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from trialog_server.log.base import Log, Partition
+    from trialog_server.log.base import Log
     from trialog_server.postgres.pool import Connection, Pool
     from trialog_server.project.generations import Generation
     from trialog_server.project.lost_tails import Loss
@@ -112,13 +114,7 @@ async def rebuild(
     async with rebuilding(dsn) as connection:
         live = await live_generation(connection)
         start = await log_ends(log)
-        if way == "back":
-            built = await reopen_generation(connection)
-        else:
-            built = await open_generation(connection, "rebuild", is_new=way == "anew")
-            begun = await read_positions(connection, built.number)
-            if not is_reached(start, begun):  # with a log that was longer then
-                built = await open_generation(connection, "rebuild", is_new=True)
+        built = await _open(connection, log, way, start)
         async with projecting(dsn, log, built) as worker:
             succession = _Succession(connection, log, worker, (live, built))
             loss = await succession.catch_up(start, on_progress)
@@ -170,6 +166,54 @@ async def projecting(
         raise ended.exceptions[0] from ended
     finally:
         await pool.close()
+
+
+async def _open(
+    connection: Connection, log: Log, way: Way, start: Mapping[Partition, int]
+) -> Generation:
+    """Return the generation that is to take over, made of nothing but what the log has.
+
+    One that was live before may be ahead of a log that has lost its end since.
+
+    Raises:
+        UnavailableError: others stand in the log in the places of what it was made of.
+    """
+    if way == "back":
+        built = await reopen_generation(connection)
+        try:
+            await check_made_of(log, await _claims(connection, built, start))
+        except OffsetMissing as exc:
+            raise UnavailableError(f"the tables before cannot be live again: {exc}") from exc
+        return built
+    built = await open_generation(connection, "rebuild", is_new=way == "anew")
+    claims = await _claims(connection, built, start)
+    try:
+        await check_made_of(log, claims)
+    except OffsetMissing:
+        is_of_this_log = False
+    else:
+        is_of_this_log = all(one.next_offset <= start[one.partition] for one in claims)
+    if is_of_this_log:
+        return built
+    return await open_generation(connection, "rebuild", is_new=True)
+
+
+async def _claims(
+    connection: Connection, generation: Generation, start: Mapping[Partition, int]
+) -> list[Claim]:
+    """Return how far a generation is in each partition of the log."""
+    rows = await connection.fetch(load_query("read_leases"), generation.number)
+    claims = [
+        Claim(
+            Partition(row["topic"], row["partition"]),
+            0,
+            row["next_offset"],
+            row["chain"],
+            row["chain_before"],
+        )
+        for row in rows
+    ]
+    return [one for one in claims if one.partition in start]
 
 
 class _Succession:

@@ -192,7 +192,7 @@ async def _leases(
 ) -> dict[Partition, tuple[int, str]]:
     rows = await connection.fetch(load_query("read_leases"), generation.number)
     return {
-        Partition(row["topic"], row["partition"]): (row["next_offset"], (row["chain"] or b"").hex())
+        Partition(row["topic"], row["partition"]): (row["next_offset"], row["chain"].hex())
         for row in rows
     }
 
