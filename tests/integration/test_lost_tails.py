@@ -139,6 +139,20 @@ async def test_worker_notices_records_that_were_replaced_behind_its_back(
         assert "record 10 is another one in the log" in await wait_stopped(worker)
 
 
+# K2 K6
+async def test_worker_at_work_whose_log_loses_its_end_says_what_to_do(
+    pool: Pool, log: MemoryLog
+) -> None:
+    """It has read beyond where the log ends now; that is no record which an archive would have."""
+    async with running(pool, log) as worker:
+        await log.append(others(1))
+        await wait_position(pool, 11)
+        lose(log, 3)
+        reason = await wait_stopped(worker)
+    assert "the log ends at 8 and its first 11 records are applied" in reason
+    assert "`trialog verify` tells what the tables hold" in reason
+
+
 async def test_worker_goes_on_where_all_is_as_it_was(pool: Pool, log: MemoryLog) -> None:
     """Looking back finds nothing, applies nothing twice, and needs no record that was dropped."""
     async with running(pool, log, replace(QUICK, look_back_s=0.01)) as worker:

@@ -97,8 +97,12 @@ class Worker:
     async def _try_round(self, reader: LogReader, stopping: asyncio.Task[bool]) -> None:
         try:
             await self._round(reader, stopping)
-        except OffsetMissing as exc:
+        except TailLost as exc:
             self._stop_partition(exc)
+        except OffsetMissing as exc:
+            # A position that is beyond the end was read up to: no archive has what is missing.
+            is_behind = exc.offset <= exc.end
+            self._stop_partition(exc if is_behind else TailLost(exc.partition, exc.offset, exc.end))
         except FAULTS as exc:
             if self._backoff_s == 0:
                 _log.warning("projection waits and tries again", cause=repr(exc))
