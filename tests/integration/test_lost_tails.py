@@ -18,9 +18,10 @@ from trialog_schemas.events import RunStarted
 from trialog_schemas.wire import EVENTS_TOPIC
 from trialog_server.log.base import LogRecord, NewRecord, Partition
 from trialog_server.log.memory import MemoryLog
+from trialog_server.project.applied_tails import PAUSE_S
 from trialog_server.project.checkpoint import Checkpoint, read_trees
 from trialog_server.project.generations import live_generation, open_generation, rebuilding
-from trialog_server.project.lost_tails import PAUSE_S, EventsLostError
+from trialog_server.project.lost_tails import EventsLostError
 from trialog_server.project.rebuild import projecting, rebuild
 from trialog_server.project.seals import record_seals
 from trialog_server.project.verify import live_chains, verify

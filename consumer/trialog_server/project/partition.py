@@ -27,10 +27,10 @@ import asyncpg
 import structlog
 
 from trialog_schemas.wire import CATALOG_TOPIC
+from trialog_server.project.applied_tails import Pauses, check_applied
 from trialog_server.project.decode import Decoded, decode_record, extend_chain
 from trialog_server.project.fold_catalog import fold_catalog, load_catalog
 from trialog_server.project.fold_runs import Folded, FoldError, fold_run, parked_rows
-from trialog_server.project.lost_tails import Pauses, check_applied
 from trialog_server.project.merge import merge_series
 from trialog_server.project.rows import Rows, time_of
 from trialog_server.project.runs import KnownRun, RunCache, load_runs

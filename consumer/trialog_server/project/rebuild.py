@@ -27,6 +27,7 @@ from trialog_schemas.errors import UnavailableError
 from trialog_server.log.base import OffsetMissing, Partition, topic_partitions
 from trialog_server.postgres.pool import PoolSettings, open_pool
 from trialog_server.postgres.queries import load_query
+from trialog_server.project.applied_tails import check_made_of
 from trialog_server.project.generations import (
     drop_useless,
     give_back,
@@ -42,7 +43,6 @@ from trialog_server.project.generations import (
 from trialog_server.project.lease import Claim
 from trialog_server.project.lost_tails import (
     EventsLostError,
-    check_made_of,
     check_told,
     find_loss,
     forget_seals,

@@ -17,7 +17,7 @@ class ProjectionSettings:
         claim_retry_s: the same while partitions are missing from the share; with `lease_s` it
             bounds how long a new start waits after a SIGKILL.
         look_back_s: how often records of a partition that were applied are looked at once more, of
-            one partition after the other; see `lost_tails.Pauses`.
+            one partition after the other; see `applied_tails.Pauses`.
         batch_bytes_max: bytes of records read at once. Larger batches make larger chunks and
             fewer statements; 4 MiB of 50 KB records were applied in about 0.15 s.
         cached_items_max: parameters, metrics and runs kept in memory for one partition.

@@ -22,8 +22,8 @@ import structlog
 from trialog_schemas.errors import UnavailableError
 from trialog_server.log.base import OffsetMissing, topic_partitions
 from trialog_server.postgres.pool import POSTGRES_AWAY
+from trialog_server.project.applied_tails import TailLost, check_seen
 from trialog_server.project.lease import FencedError, Leases
-from trialog_server.project.lost_tails import TailLost, check_seen
 from trialog_server.project.partition import PartitionProjection
 from trialog_server.project.settings import ProjectionSettings
 from trialog_server.project.telemetry import Telemetry
