@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos.disk_faults import fill_database_disk
 from tests.chaos.plants import PLANTS, hunt
 from tests.chaos.rounds import Outcome, Plan, plan_of, play
 from tests.chaos.stage import Stage
@@ -54,6 +55,8 @@ class Walk:
             "faults": arguments.length,
             "among": arguments.faults or [],
         }
+        among = self._choice["among"] or FAULTS
+        self._needs_small_disk = fill_database_disk.__name__ in among
         self._seed = arguments.seed
         self._away_s = arguments.away_s
         for log in self._logs:
@@ -68,7 +71,7 @@ class Walk:
             log = self._logs[self._number // ROUNDS_OF_A_STAGE % len(self._logs)]
             folder = self._kept / f"stage-{self._number}"
             folder.mkdir()
-            with Stage(folder, log) as stage:
+            with Stage(folder, log, has_small_disk=self._needs_small_disk) as stage:
                 yield from self._rounds_on(stage)
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -81,10 +81,18 @@ class ClusterService(TrialogService):
 
 
 class Stage:
-    """A running service with two workers; what is broken is mended by `heal`."""
+    """A running service with two workers; what is broken is mended by `heal`.
 
-    def __init__(self, folder: Path, log: str) -> None:
+    Args:
+        folder: takes what the service keeps.
+        log: "embedded" or "kafka".
+        has_small_disk: Postgres has one of its own that can be filled, where that can be mounted.
+            It is memory: no sync takes time there.
+    """
+
+    def __init__(self, folder: Path, log: str, *, has_small_disk: bool = False) -> None:
         self.folder = folder
+        self._has_small_disk = has_small_disk
         self.log = log
         self.broker: KafkaBroker | None = None
         self.postgres: PostgresServer | None = None
@@ -131,15 +139,16 @@ class Stage:
         self.second = stack.enter_context(self.new_worker())
         stack.callback(self._end_extra_workers)
         self.faulty = Faulty(self.service, self.broker)
-        # Its disk is small, and half of what it may keep of its own log would fill that.
-        self.faulty.query("ALTER SYSTEM SET max_wal_size = '96MB'")
-        self.faulty.query("SELECT pg_reload_conf()")
+        if self.disk is not None:
+            # Half of what Postgres may keep of its own log would fill it.
+            self.faulty.query("ALTER SYSTEM SET max_wal_size = '96MB'")
+            self.faulty.query("SELECT pg_reload_conf()")
         wait_until(self.is_shared, "two workers share the work", SHARED_TIMEOUT_S)
 
     def _mount(self, stack: contextlib.ExitStack, folder: Path) -> None:
-        """Give Postgres a disk of its own, where that can be done."""
+        """Give Postgres a disk of its own, if it shall have one and that can be done."""
         folder.mkdir(parents=True, exist_ok=True)
-        if mount_small(folder, DISK_BYTES):
+        if self._has_small_disk and mount_small(folder, DISK_BYTES):
             self.disk = folder
             stack.callback(unmount, folder)
 
