@@ -53,6 +53,7 @@ class AppliedPositions:
         self._waiters: list[_Waiter] = []
         self._look = asyncio.Event()
         self._is_away = False
+        self._switches = 0
 
     @property
     def next_offsets(self) -> Mapping[PartitionKey, int]:
@@ -85,7 +86,11 @@ class AppliedPositions:
 
     async def refresh(self) -> None:
         """Read the lease rows and wake the waiters that are served by them."""
-        rows = await ask(self._pool, "applied_positions")
+        while True:
+            switches = self._switches
+            rows = await ask(self._pool, "applied_positions")
+            if switches == self._switches:
+                break  # else these may be of the tables that were live before
         self._next_offsets = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         for waiter in self._waiters:
             if self._is_reached(waiter.targets) and not waiter.is_reached.done():
@@ -138,6 +143,7 @@ class AppliedPositions:
         if "generation" in announcement:
             # Tables of a log that has lost its end may stand before those that they replace.
             self._next_offsets = {}
+            self._switches += 1
         if self._waiters:
             self._look.set()
 

@@ -81,6 +81,12 @@ class AppliedPool:
         self.connections.append(connection)
         yield connection
 
+    def switch(self, **next_offsets: int) -> None:
+        """Have other tables be live, and say so."""
+        self.next_offsets = {int(name[1:]): offset for name, offset in next_offsets.items()}
+        for listener in tuple(self.listeners):
+            listener(None, 1, "trialog_applied", "generation")
+
     def move(self, number: int, next_offset: int, *, is_announced: bool = True) -> None:
         """Apply records of a partition, and say so unless the word is lost."""
         self.next_offsets[number] = next_offset

@@ -152,6 +152,26 @@ async def test_announcement_is_only_a_reason_to_look() -> None:
         assert await waiting is True
 
 
+async def test_other_tables_that_are_live_may_stand_before_those_that_were() -> None:
+    """What is known of the old ones is forgotten, also what was read of them just before."""
+    pool = AppliedPool(p0=9)
+    applied = positions_of(pool)
+    async with listening(applied, pool):
+        assert await applied.wait([at(0, 8)], 0.0) is True
+        pool.switch(p0=5)
+        assert await applied.wait([at(0, 8)], 0.0) is False
+        pool.move(0, 9)
+        assert await applied.wait([at(0, 8)], LONG_S) is True
+
+        def switch_once() -> None:
+            pool.after_look = lambda: None
+            pool.switch(p0=5)
+
+        pool.after_look = switch_once
+        await applied.refresh()
+        assert await applied.wait([at(0, 8)], 0.0) is False
+
+
 async def test_nobody_waiting_asks_nothing() -> None:
     """An idle service leaves the database alone, whatever the projection says."""
     pool = AppliedPool(p0=0)
