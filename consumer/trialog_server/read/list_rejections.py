@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from trialog_schemas.errors import UnavailableError
 from trialog_schemas.names import check_page_size
 from trialog_server.read.ask import ask
 from trialog_server.read.list_runs import run_not_found
@@ -15,10 +13,10 @@ from trialog_server.read.pages import bad_token, decode_token, encode_token, tok
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from uuid import UUID
 
     import asyncpg
 
-    from trialog_schemas.wire import Position
     from trialog_server.postgres.pool import Tables
 
 WRITER_REJECTIONS_MAX = 1000
@@ -84,34 +82,6 @@ async def list_rejections(
             "rejections", last.topic, last.log_offset, last.writer_id, last.seq, last.item
         )
     return RejectionPage(shown_ones, token)
-
-
-async def check_applied(
-    tables: Tables, run_id: str, writer_id: str, last_seq: int, position: Position
-) -> None:
-    """See that a record is applied whose position the tables have passed.
-
-    Args:
-        tables: which.
-        run_id: whose events they are; of the catalog NIL_ID.
-        writer_id: who recorded them.
-        last_seq: of the last one.
-        position: where the log has the record.
-
-    Raises:
-        UnavailableError: it is not: the log has lost its end, and took the record at a place where
-            another one was applied.
-    """
-    place = (position.topic, position.partition, position.offset)
-    (row,) = await ask(tables, "is_applied", UUID(run_id), UUID(writer_id), last_seq, *place)
-    if not row["is_applied"]:
-        raise UnavailableError(
-            f"what was sent is recorded at {position.token()} and not applied: another record was, "
-            "which the log has lost; it is applied when the tables are made of the log as it is "
-            "(`trialog verify`, `trialog rebuild`)",
-            field="position",
-            value=position.token(),
-        )
 
 
 async def writer_rejections(

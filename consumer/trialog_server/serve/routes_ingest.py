@@ -17,8 +17,9 @@ from trialog_schemas.errors import ValidationError, error_from_code
 from trialog_schemas.events import NIL_ID, Event, ExperimentCreated, RunCreated, RunDeleted
 from trialog_schemas.wire import CATALOG_TOPIC, Position, unframe
 from trialog_server.artifacts import check_sha256
+from trialog_server.read.check_applied import check_applied
 from trialog_server.read.experiments import find_experiment
-from trialog_server.read.list_rejections import check_applied, writer_rejections
+from trialog_server.read.list_rejections import writer_rejections
 from trialog_server.read.list_runs import find_run
 from trialog_server.serve.access import caller_of
 from trialog_server.serve.bounds import COMMANDS_PATH, POLICY_PATH, RECORDS_PATH

@@ -31,7 +31,8 @@ from trialog_schemas.events import (
 from trialog_schemas.limits import TAG_VALUE_CHARS_MAX
 from trialog_schemas.names import check_not_reserved
 from trialog_schemas.rules import RunState, decide_body
-from trialog_server.read.list_rejections import check_applied, writer_rejections
+from trialog_server.read.check_applied import check_applied
+from trialog_server.read.list_rejections import writer_rejections
 from trialog_server.read.run_to_write import run_to_write
 from trialog_server.serve.mlflow.long_values import (
     JSON_TYPE,
