@@ -248,10 +248,13 @@ async def test_several_who_ask_at_once_begin_with_the_same_one(past: Past) -> No
         async with who.tables([SCOPES[1]], moment, WAIT_S):
             pass
 
+    before = past.log.looked_up
     await asyncio.gather(*(look(who, moment) for moment in asked for who in (past.one, other)))
     assert await past.pool.fetchval("SELECT count(*) FROM trialog.snapshots") == 3
     copied = [await past.digests(SCOPES[1], moment) for moment in asked[:2]]
+    between = past.log.looked_up
     assert copied == [await past.fresh(SCOPES[1], moment) for moment in asked[:2]]
+    assert 0 < between - before < (past.log.looked_up - between) / 2
 
 
 async def test_one_that_is_being_dropped_is_not_waited_for(past: Past) -> None:
