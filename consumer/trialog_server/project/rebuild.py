@@ -100,7 +100,7 @@ async def rebuild(
         dsn: a migrated database.
         log: where the records are.
         on_progress: told from time to time how many records are in the new tables, of how many.
-        way: "on" goes on with a rebuild that was interrupted, if there is one; "anew" begins at
+        way: "on" goes on with an interrupted rebuild of this log, if there is one; "anew" begins at
             the first record; "back" takes the generation that was live before this one.
         accepts_loss: switch also where the log lacks events that the live tables hold.
 
