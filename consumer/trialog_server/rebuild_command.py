@@ -38,7 +38,8 @@ async def run_rebuild(
             with progress("records") as tell:
                 done = await rebuild(dsn, log, tell, way=way, accepts_loss=accepts_loss)
     except EventsLostError as exc:
-        for line in (orjson.dumps({"loss": exc.loss.json()}),) if as_json else exc.loss.lines():
+        lines = exc.loss.lines(is_back=way == "back")
+        for line in (orjson.dumps({"loss": exc.loss.json()}),) if as_json else lines:
             echo(line, status=1)
         raise
     if as_json:
@@ -53,7 +54,7 @@ async def run_rebuild(
             )
         )
     else:
-        for line in done.loss.lines():
+        for line in done.loss.lines(is_back=way == "back"):
             echo(line)
         echo(
             f"generation {done.generation} is live, made of {done.records} records; generation "

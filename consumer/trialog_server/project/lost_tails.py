@@ -121,15 +121,21 @@ class Loss:
         """Of how many runs they are."""
         return len({one.run_id for one in self.events})
 
-    def lines(self) -> Iterator[str]:
-        """Say it, of very many events the first ones."""
-        yield from map(str, self.cuts)
+    def lines(self, *, is_back: bool = False) -> Iterator[str]:
+        """Say it, of very many events the first ones.
+
+        Args:
+            is_back: the tables that lack them are the ones before, and the log may have them.
+        """
+        if not is_back:
+            yield from map(str, self.cuts)
+        where = "not in the tables before" if is_back else "nowhere in the log"
         for one in self.events[:EVENTS_SHOWN_MAX]:
-            yield f"  nowhere in the log: {one}"
+            yield f"  {where}: {one}"
         more = len(self.events) - EVENTS_SHOWN_MAX
         if more > 0:
             yield f"  and {more} more; --json has all"
-        if self.cuts and not self.events:
+        if self.cuts and not self.events and not is_back:
             yield "  every event that was applied is in the log, at another place"
 
     def json(self) -> dict[str, object]:

@@ -57,6 +57,9 @@ def test_loss_is_said_in_lines_and_counted_once() -> None:
     assert len(lines) == 1 + EVENTS_SHOWN_MAX + 1
     assert lines[-1] == "  and 3 more; --json has all"
     assert lines[1] == f"  nowhere in the log: run {0:032x}, writer w: seq 1 to 2"
+    back = list(Loss([cut], events[:1]).lines(is_back=True))
+    assert back == [f"  not in the tables before: run {0:032x}, writer w: seq 1 to 2"]
+    assert list(Loss([cut]).lines(is_back=True)) == []
     both = [LostEvents(run, run, "e", True, "c", 5, 5) for run in ("one", "two")]
     loss = Loss([cut], both)
     assert (loss.count, loss.runs) == (1, 2)
@@ -65,9 +68,9 @@ def test_loss_is_said_in_lines_and_counted_once() -> None:
     error = EventsLostError(loss)
     assert isinstance(error, UnavailableError)
     assert error.message.startswith("the log lacks 1 events of 2 runs that the live tables hold:")
-    back = EventsLostError(loss, is_back=True).message
-    assert back.startswith("the tables before lack 1 events of 2 runs that the live tables hold:")
-    assert "--accept-lost-events those before are live again" in back
+    words = EventsLostError(loss, is_back=True).message
+    assert words.startswith("the tables before lack 1 events of 2 runs that the live tables hold:")
+    assert "--accept-lost-events those before are live again" in words
     of_two = [LostEvents(run, run, "e", False, "w", 5, 5) for run in ("one", "two")]
     assert Loss([cut], of_two).count == 2
     assert list(Loss([cut]).lines())[-1].endswith("is in the log, at another place")
