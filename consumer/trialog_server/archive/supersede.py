@@ -35,7 +35,7 @@ from trialog_server.project.decode import extend_chain
 from trialog_server.project.log_until import records_between
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -103,11 +103,11 @@ async def supersede(
     total = sum(manifest.end(partition) - first for partition, first in differing.items())
     done = 0
     for partition, first in differing.items():
-        lost = await _archived_from(archive, manifest, partition, first)
-        appended = await _append_lost(log, partition, first, lost)
+        lost = manifest.end(partition) - first
+        appended = await _append_lost(log, archive, manifest, partition, first)
         manifest = await _cut(archive, manifest, partition, first)
-        joined.append(Joined(partition, first, len(lost), appended))
-        done += len(lost)
+        joined.append(Joined(partition, first, lost, appended))
+        done += lost
         on_progress(done, total)
     if joined:
         signer = None if key is None else key.public_key().public_bytes_raw().hex()
@@ -191,40 +191,41 @@ async def _read(archive: Archive, partition: Partition, segment: Segment) -> lis
 
 async def _archived_from(
     archive: Archive, manifest: Manifest, partition: Partition, first: int
-) -> list[LogRecord]:
-    """Return the archived records of a partition from an offset on."""
-    return [
-        record
-        for segment in manifest.segments[partition]
-        if segment.end > first
-        for record in await _read(archive, partition, segment)
-        if record.offset >= first
-    ]
+) -> AsyncGenerator[LogRecord]:
+    """Yield the archived records of a partition from an offset on; keeps a segment in memory."""
+    for segment in manifest.segments[partition]:
+        if segment.end > first:
+            records = await _read(archive, partition, segment)
+            for record in records[max(first - segment.start, 0) :]:
+                yield record
 
 
 async def _append_lost(
-    log: Log, partition: Partition, first: int, lost: Sequence[LogRecord]
+    log: Log, archive: Archive, manifest: Manifest, partition: Partition, first: int
 ) -> int:
     """Append what the log has nowhere from an offset on; return how many records that were."""
-    digests = {hashlib.sha256(record.value).digest() for record in lost}
+    digests: set[bytes] = set()
+    async for record in _archived_from(archive, manifest, partition, first):
+        digests.add(hashlib.sha256(record.value).digest())
     end = (await log.bounds([partition]))[partition][1]
     async with contextlib.aclosing(records_between(log, partition, first, end)) as there:
         async for record in there:
             digests.discard(hashlib.sha256(record.value).digest())
-    appended = 0
+    appended = size = 0
     batch: list[NewRecord] = []
-    for record in lost:
+    async for record in _archived_from(archive, manifest, partition, first):
         digest = hashlib.sha256(record.value).digest()
-        if digest in digests:
-            digests.discard(digest)
-            batch.append(NewRecord(partition.topic, record.key, record.value))
-            appended += 1
-        if sum(len(one.value) for one in batch) > APPEND_BYTES:
+        if digest not in digests:
+            continue
+        digests.discard(digest)
+        batch.append(NewRecord(partition.topic, record.key, record.value))
+        size += len(record.value)
+        if size > APPEND_BYTES:
             await log.append(batch)
-            batch = []
+            appended, size, batch = appended + len(batch), 0, []
     if batch:
         await log.append(batch)
-    return appended
+    return appended + len(batch)
 
 
 async def _cut(archive: Archive, manifest: Manifest, partition: Partition, first: int) -> Manifest:

@@ -24,7 +24,7 @@ from trialog_server.archive.check import check_archive, left_over, look_over
 from trialog_server.archive.manifest import MANIFEST_NAME, Superseded, unpack_manifest
 from trialog_server.archive.place import BucketPlace, FolderPlace
 from trialog_server.archive.reading import Archive
-from trialog_server.archive.supersede import Joined, supersede
+from trialog_server.archive.supersede import APPEND_BYTES, Joined, supersede
 from trialog_server.archive.write import archive_log
 from trialog_server.log.base import LogRecord, NewRecord, Partition, topic_partitions
 from trialog_server.log.memory import MemoryLog
@@ -87,6 +87,19 @@ async def test_log_is_given_what_only_the_archive_has(count: int, taken: int) ->
     assert await look_over(place, manifest) == []
     assert await left_over(Archive(place), manifest) == set()
     assert await supersede(log, Archive(place), unheard) == []
+
+
+# K4
+async def test_more_than_is_appended_at_once_is_appended_in_order() -> None:
+    """Batch by batch: not all that was lost is in memory."""
+    log, place = MemoryLog(1), bucket()
+    values = [bytes([number]) * (APPEND_BYTES // 5) for number in range(8)]
+    await log.append([NewRecord(EVENTS_TOPIC, "run", value) for value in (b"kept", *values)])
+    await archived(log, place)
+    del log.stored(PLACE)[1:]
+    (joined,) = await supersede(log, Archive(place), unheard)
+    assert (joined.superseded, joined.appended) == (8, 8)
+    assert [one.value for one in log.stored(PLACE)] == [b"kept", *values]
 
 
 # K4
