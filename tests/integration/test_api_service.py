@@ -77,6 +77,15 @@ async def test_telemetry_counts_requests_by_route_and_shows_the_lag(api: Api) ->
     assert "trialog_database_up 1.0" in text
 
 
+# K6 L5
+async def test_telemetry_shows_a_log_that_has_lost_what_was_applied(api: Api) -> None:
+    """The lag is below 0 by so many records, and the measurement says what that means."""
+    await api.rows.applied(EVENTS_TOPIC, 0, 3)
+    text = (await api.client.get("/metrics")).text
+    assert 'trialog_projection_lag_records{partition="0",topic="events"} -3.0' in text
+    assert "Below 0: the log has lost what was applied, see `trialog verify`." in text
+
+
 # K8
 async def test_telemetry_counts_what_an_older_release_could_not_read(api: Api) -> None:
     """Records listed as unknown that this release reads; what nobody can read is not among them."""

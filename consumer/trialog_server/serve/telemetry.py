@@ -51,7 +51,9 @@ class Telemetry:
         )
         self.lag_records = Gauge(
             "trialog_projection_lag_records",
-            "Records of the log not applied yet, by partition. Growing: start more workers.",
+            "Records of the log not applied yet, by partition. Growing: start more workers, or see "
+            "in their words whether the partition stands still. Below 0: the log has lost what was "
+            "applied, see `trialog verify`.",
             ("topic", "partition"),
             registry=self.registry,
         )

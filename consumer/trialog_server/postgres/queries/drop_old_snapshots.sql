@@ -1,4 +1,4 @@
--- Drop snapshots that nobody asks at the moment: of dead makers, unused, or too many; a table of few rows.
+-- Drop snapshots that nobody asks at the moment: of dead makers, void, unused, or too many; a table of few rows.
 -- $1 seconds unused, $2 how many are kept
 WITH over AS MATERIALIZED (
     SELECT generation FROM trialog.snapshots
