@@ -72,10 +72,11 @@ class OffsetMissing(TrialogError):  # noqa: N818  the contract's word; it names 
     code = "OffsetMissing"
 
     def __init__(self, partition: Partition, offset: int, start: int, end: int) -> None:
+        there = f"{start} to {end - 1}" if start < end else "nothing"
         super().__init__(
             f"offset {offset} of {partition.topic} partition {partition.number} is missing, the "
-            f"log has {start} to {end - 1}; restore the log, or give the archive that has it with "
-            "--archive: nothing behind it is read without it"
+            f"log has {there}; restore the log, or give the archive that has it with --archive or "
+            "TRIALOG_ARCHIVE, to the service as well: nothing behind it is read without it"
         )
         self.partition = partition
         self.offset = offset

@@ -122,7 +122,7 @@ async def test_record_that_neither_has_is_missing_until_the_archive_has_it() -> 
     reader = reading.reader()
     reader.assign({PARTITION: 2})
     with pytest.raises(
-        OffsetMissing, match="give the archive that has it with --archive"
+        OffsetMissing, match="give the archive that has it with --archive or TRIALOG_ARCHIVE"
     ) as caught:
         await fetched(reader)
     assert (caught.value.offset, caught.value.start) == (2, 8)
@@ -345,3 +345,10 @@ async def test_place_without_an_archive_says_so() -> None:
     """A mistyped address is no empty archive for who wants to read one."""
     with pytest.raises(ResourceNotFoundError, match="there is no archive at memory:"):
         await Archive(bucket()).manifest()
+
+
+@pytest.mark.parametrize(("end", "there"), [(0, "nothing"), (3, "0 to 2")])
+def test_missing_offset_is_told_with_those_that_are_there(end: int, there: str) -> None:
+    """Of an empty partition as of another one."""
+    message = OffsetMissing(Partition(EVENTS_TOPIC, 1), 7, 0, end).message
+    assert f"offset 7 of {EVENTS_TOPIC} partition 1 is missing, the log has {there}; " in message
