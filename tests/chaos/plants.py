@@ -41,7 +41,7 @@ PLANTS: dict[str, Plant] = {
     "forget_what_was_dropped": _plant("fill_disk", "found"),
     "raise_on_a_full_disk": _plant("fill_disk", "undisturbed"),
     "answer_before_commit": _plant("kill_api kill_api", "found,in order"),
-    "position_before_rows": _plant("kill_all_workers kill_all_workers", "model series"),
+    "position_before_rows": _plant(" ".join(["kill_all_workers"] * 4), "model series"),
     "no_fence": _plant(" ".join(["stop_worker_beyond_lease"] * 4), "model series,model parked"),
     "begin_at_the_end": _plant("kill_all_workers kill_all_workers", "model index"),
     "skip_after_a_fault": _plant("end_sessions end_sessions end_sessions", "model index"),

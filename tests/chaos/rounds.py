@@ -51,7 +51,7 @@ class Plan:
 
     seed: str
     faults: tuple[str, ...]
-    trainers: int = 3
+    trainers: int = 4
     patience_s: float = PATIENCE_S
     is_delivered_again: bool = False
     away_s: float | None = None
