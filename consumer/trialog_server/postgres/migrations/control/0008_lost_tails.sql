@@ -5,14 +5,14 @@
 ALTER TABLE trialog.leases ADD COLUMN chain_before bytea;
 
 -- Where records that one generation was made of are others in a second one: of each partition the
--- first such offset, and how many there are from it on. Only offsets before given ends are compared.
+-- first such offset. Only offsets before given ends are compared.
 CREATE FUNCTION trialog.other_records(
     one_schema text, other_schema text, topics text[], partitions int[], ends bigint[]
-) RETURNS TABLE (topic text, partition int, first_offset bigint, records bigint)
+) RETURNS TABLE (topic text, partition int, first_offset bigint)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN QUERY EXECUTE format(
-        'SELECT found.topic, found.partition, min(found.log_offset), count(DISTINCT found.log_offset)
+        'SELECT found.topic, found.partition, min(found.log_offset)
          FROM (
              SELECT i.topic, i.partition, i.log_offset, i.run_id, i.writer_id, i.first_seq, i.events
              FROM %I.record_index AS i
@@ -31,7 +31,8 @@ $$;
 
 -- Events that one generation has and a second one lacks, by run and writer; at any offset of that
 -- one, since a log that is fed again has them elsewhere. Of records that the second one lists as
--- unreadable or set aside, none: the log has those.
+-- unreadable or set aside, none: the log has those. Such a record is known by its time as well, since
+-- others may stand at its place.
 CREATE FUNCTION trialog.lost_events(
     one_schema text, other_schema text, topics text[], partitions int[], ends bigint[]
 ) RETURNS TABLE (
@@ -50,10 +51,11 @@ BEGIN
                  AND i.log_offset < until.log_offset
              WHERE NOT EXISTS (
                  SELECT FROM %2$I.dead AS d WHERE d.topic = i.topic
-                 AND d.partition = i.partition AND d.log_offset = i.log_offset
+                 AND d.partition = i.partition AND d.log_offset = i.log_offset AND d.at = i.at
              ) AND NOT EXISTS (
                  SELECT FROM %2$I.parked AS p WHERE p.topic = i.topic
                  AND p.partition = i.partition AND p.log_offset = i.log_offset
+                 AND p.run_id = i.run_id AND p.at = i.at
              )
              GROUP BY 1, 2, 3
          ), there AS (
