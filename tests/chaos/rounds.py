@@ -133,17 +133,18 @@ def play(stage: Stage, plan: Plan, folder: Path, say: Callable[[str], None]) -> 
     outcome = Outcome()
     scene = Scene(stage, folder, name, Random(plan.seed))
     scene.away_s = plan.away_s
+    has_ended = False
     try:
         _strike(scene, plan, outcome, say)
         stage.heal()
         scene.end()
+        has_ended = True
     except Exception:  # noqa: BLE001  whatever goes wrong amid a round is found, and kept
         outcome.findings.append(Finding("went on", name, traceback.format_exc()))
-        scene.kill_all()
         stage.heal()
-    except BaseException:  # the round is given up
-        scene.kill_all()
-        raise
+    finally:
+        if not has_ended:
+            scene.kill_all()
     outcome.findings += scene.findings
     outcome.findings += _quiet(stage, name, plan.patience_s)
     entries = stage.entries()
