@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -29,6 +31,17 @@ def mount_small(folder: Path, size: int) -> bool:
 def unmount(folder: Path) -> None:
     """Take a disk away, also while somebody still stands in it."""
     subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """Have a folder on a disk of its own of so many bytes; skip the test where nobody may mount."""
+    if not mount_small(folder, size):
+        pytest.skip("only root may mount a disk")
+    try:
+        yield folder
+    finally:
+        unmount(folder)
 
 
 @functools.cache

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.services.disks import small_disk
 from trialog_schemas.errors import (
     LimitExceededError,
     ResourceNotFoundError,
@@ -121,11 +120,8 @@ async def test_store_whose_folder_cannot_be_used_is_unavailable(tmp_path: Path) 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own that has no room for an artifact."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
-    if sys.platform != "linux" or subprocess.run(mount, check=False).returncode != 0:
-        pytest.skip("only root may mount a disk")
-    yield tmp_path
-    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+    with small_disk(tmp_path, 65_536) as folder:
+        yield folder
 
 
 async def test_store_on_a_full_disk_says_so(full_disk: Path) -> None:

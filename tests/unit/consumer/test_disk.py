@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services.disks import can_mount, mount_small, unmount
+from tests.services.disks import small_disk
 from trialog_server.disk import expect_new, write_new
 from trialog_server.project.checkpoint import make_key
 
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own, of four pages."""
-    if not can_mount():
-        pytest.skip("only root may mount a disk")
-    assert mount_small(tmp_path, 16_384)
-    yield tmp_path
-    unmount(tmp_path)
+    with small_disk(tmp_path, 16_384) as folder:
+        yield folder
 
 
 def test_file_for_which_there_is_no_room_is_named_and_not_left_behind(disk: Path) -> None:
